@@ -1,0 +1,80 @@
+/**
+ * The words both tiers share: what is asked of a model, and the tokens that come back.
+ * A leaf: it imports nothing of the project, so that every part may use it.
+ */
+import { z } from "zod";
+
+/** Largest `top_logprobs` OpenAI's contract allows. */
+export const MAX_TOP_LOGPROBS = 20;
+
+/** Sampling parameters. Randomness is a function of (seed, absolute position), never of the tier. */
+export const samplingSchema = z.strictObject({
+  /** 0 = greedy. */
+  temperature: z.number().min(0).max(2).default(1),
+  top_p: z.number().gt(0).max(1).default(1),
+  /** 0 = off. */
+  top_k: z.int().min(0).default(0),
+  min_p: z.number().min(0).max(1).default(0),
+  /** 1 = off; over prompt and answer. */
+  repetition_penalty: z.number().gt(0).max(10).default(1),
+  /** 0 = off; over the answer only. */
+  presence_penalty: z.number().min(-2).max(2).default(0),
+  /** 0 = off; over the answer only. */
+  frequency_penalty: z.number().min(-2).max(2).default(0),
+  seed: z.int().min(0).max(0xffffffff),
+});
+export type Sampling = z.infer<typeof samplingSchema>;
+
+/** One generation as a tier sees it: token ids in, token ids out. Also the JSON of `sortie-origin/1`. */
+export const generationRequestSchema = z.strictObject({
+  request_id: z.string().min(1).max(128),
+  /** The whole prompt, control tokens included. */
+  token_ids: z.array(z.int().min(0)).min(1),
+  /** How many layers to run: one of the bundle's exits. */
+  exit_layer: z.int().positive(),
+  max_tokens: z.int().positive(),
+  sampling: samplingSchema,
+  top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).default(0),
+  /** Ids that end the answer; never emitted. */
+  stop_token_ids: z.array(z.int().min(0)).max(16),
+});
+export type GenerationRequest = z.infer<typeof generationRequestSchema>;
+
+/** An id and its natural-log probability under the unpenalised, temperature-1 distribution. */
+export const tokenLogprobSchema = z.strictObject({ id: z.int().min(0), logprob: z.number() });
+export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
+
+export const usageSchema = z.strictObject({
+  prompt_tokens: z.int().min(0),
+  /** Prompt tokens whose layers were not computed again (handoff or prefix cache). */
+  cached_tokens: z.int().min(0),
+  /** Emitted tokens by exit layer (keys are decimal layer numbers). */
+  completion_tokens_by_exit: z.record(z.string(), z.int().min(0)),
+});
+export type Usage = z.infer<typeof usageSchema>;
+
+export const timingsSchema = z.strictObject({
+  queue_ms: z.number().min(0),
+  prefill_ms: z.number().min(0),
+  decode_ms: z.number().min(0),
+});
+export type Timings = z.infer<typeof timingsSchema>;
+
+/** What a tier yields: tokens, then exactly one `end`. A failure is thrown, never yielded. */
+export const tokenEventSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("token"),
+    id: z.int().min(0),
+    logprob: z.number(),
+    exit: z.int().positive(),
+    /** The most probable ids, best first; only when `top_logprobs` > 0. */
+    top_logprobs: z.array(tokenLogprobSchema).optional(),
+  }),
+  z.strictObject({
+    type: z.literal("end"),
+    finish_reason: z.enum(["stop", "length"]),
+    usage: usageSchema,
+    timings: timingsSchema,
+  }),
+]);
+export type TokenEvent = z.infer<typeof tokenEventSchema>;

@@ -1,0 +1,26 @@
+import { defineConfig } from "vitest/config";
+
+/**
+ * One project a folder of test/. `unit` needs nothing built; the others need `npm run build` first.
+ * Files run one after another: the machines that run this have two cores, and the engine takes both.
+ */
+const project = (name: string, timeout: number) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: timeout,
+    hookTimeout: timeout,
+    fileParallelism: name === "unit",
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("unit", 30_000),
+      project("worker", 120_000),
+      project("contract", 120_000),
+      project("golden", 600_000),
+    ],
+  },
+});
