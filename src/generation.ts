@@ -28,8 +28,10 @@ export type Sampling = z.infer<typeof samplingSchema>;
 /** One generation as a tier sees it: token ids in, token ids out. Also the JSON of `sortie-origin/1`. */
 export const generationRequestSchema = z.strictObject({
   request_id: z.string().min(1).max(128),
-  /** The whole prompt, control tokens included. */
+  /** The whole prompt, control tokens included; after an escalation also the answer so far. */
   token_ids: z.array(z.int().min(0)).min(1),
+  /** How many of the last `token_ids` are answer already sent: penalties count them, `max_tokens` does not. */
+  answer_tokens: z.int().min(0).default(0),
   /** How many layers to run: one of the bundle's exits. */
   exit_layer: z.int().positive(),
   max_tokens: z.int().positive(),
