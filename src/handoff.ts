@@ -13,6 +13,8 @@ export interface Handoff {
   readonly numerics: Numerics;
   /** Layers 1..exitLayer have run for the first T tokens. */
   readonly exitLayer: number;
+  /** T, stated so that rows can be told without the checkpoint's shape. At least 1. */
+  readonly positions: number;
   /** `[N]`; positions T..N-1 have no state yet and run from layer 1. */
   readonly inputIds: Int32Array;
   /** `[T, d]`, residual stream after layer exitLayer, before the final norm. */
