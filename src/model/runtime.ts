@@ -1,0 +1,34 @@
+/**
+ * What the engine asks of an ONNX runtime: sessions over named tensors. Two files implement it, `runtime-web.ts`
+ * (workerd) and `runtime-node.ts` (Node); unit tests bring their own.
+ */
+
+/** A tensor at the boundary of a graph. The caller owns `data`; a run neither keeps nor changes its inputs. */
+export interface GraphTensor {
+  readonly data: Float32Array | BigInt64Array;
+  readonly dims: readonly number[];
+}
+
+export type GraphTensors = Readonly<Record<string, GraphTensor>>;
+
+/** One loaded graph. Runs on one session never overlap: the engine holds its step lock around each. */
+export interface GraphSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /** @returns every output as a copy that the caller owns. */
+  run(inputs: GraphTensors): Promise<GraphTensors>;
+  dispose(): Promise<void>;
+}
+
+/** External data of a graph: `path` is the location written inside the graph. */
+export interface GraphWeights {
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+export interface Runtime {
+  /** For logs: `onnxruntime-web 1.30.0`. */
+  readonly name: string;
+  /** Holds no reference to `graph` or `weights` once the promise settles. */
+  create(graph: Uint8Array, weights: readonly GraphWeights[]): Promise<GraphSession>;
+}
