@@ -1,21 +1,33 @@
 /**
  * The Worker's client of an origin that speaks `sortie-origin/1`. Runs in workerd and in Node.
+ * Every failure is an `OriginError` with a kind, so that the flow can answer otherwise.
  */
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
-import type { WireDtype } from "./handoff-codec.ts";
-import type { OriginError } from "./origin-error.ts";
-import type { OriginInfo } from "./protocol.ts";
+import { Call, type OriginTimeouts } from "./call.ts";
+import { encodeHandoff } from "./handoff-codec.ts";
+import { OriginError } from "./origin-error.ts";
+import {
+  errorBodySchema,
+  GENERATE_PATH,
+  INFO_PATH,
+  JSON_TYPE,
+  MAX_BODY_BYTES,
+  type OriginInfo,
+  originInfoSchema,
+  SAFETENSORS_TYPE,
+  SSE_TYPE,
+} from "./protocol.ts";
+import { importSecret, signRequest, utf8 } from "./signing.ts";
+import { TokenStream } from "./token-stream.ts";
+import type { WireDtype } from "./wire-tensors.ts";
 
-/** Milliseconds, each ending in an `OriginError` of kind `timeout`. */
-export interface OriginTimeouts {
-  /** From the request to the response's headers. */
-  readonly connectMs: number;
-  /** From the headers to the first event: queue and prefill. Pings do not count. */
-  readonly firstEventMs: number;
-  /** Between two events. Pings do not count. */
-  readonly idleMs: number;
-}
+/** Connect: a round trip and an upload. First event: a full queue and a long prompt. Idle: a token of a busy origin. */
+const DEFAULT_TIMEOUTS: OriginTimeouts = { connectMs: 5_000, firstEventMs: 30_000, idleMs: 15_000 };
+/** Bytes of an answer that is no stream: info and refusals take under 2 KB. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** Statuses that mean "signed wrongly" or "not here": sending token ids would not help. */
+const HOPELESS_STATUSES: readonly number[] = [401, 403, 404, 405];
 
 export interface OriginClientOptions {
   /** Base address, e.g. `http://127.0.0.1:8788`. */
@@ -46,4 +58,126 @@ export interface OriginClient {
   info(signal?: AbortSignal): Promise<OriginInfo>;
 }
 
-export declare function createOriginClient(options: OriginClientOptions): OriginClient;
+/** @throws {TypeError} when url or secret cannot be used. */
+export function createOriginClient(options: OriginClientOptions): OriginClient {
+  const base = new URL(options.url);
+  const key = importSecret(options.secret);
+  const send = options.fetch ?? ((input, init) => fetch(input, init));
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+
+  /** One signed request, up to the headers of a 200. */
+  async function exchange(
+    call: Call,
+    method: "GET" | "POST",
+    path: string,
+    body: Uint8Array<ArrayBuffer>,
+    contentType: string | null,
+  ): Promise<Response> {
+    call.expectWithin(timeouts.connectMs, "an answer");
+    const headers = await signRequest(await key, method, path, body);
+    const response = await call.race(
+      send(new URL(path, base).href, {
+        method,
+        headers: contentType === null ? headers : { ...headers, "content-type": contentType },
+        ...(method === "POST" ? { body } : {}),
+        redirect: "manual",
+        signal: call.signal,
+      }),
+      "unreachable",
+    );
+    if (response.status !== 200) throw refusal(response, await readBounded(call, response));
+    return response;
+  }
+
+  async function start(
+    request: GenerationRequest,
+    body: Uint8Array<ArrayBuffer>,
+    contentType: string,
+    signal: AbortSignal | undefined,
+  ): Promise<AsyncIterable<TokenEvent>> {
+    const call = new Call(timeouts, signal);
+    try {
+      const response = await exchange(call, "POST", GENERATE_PATH, body, contentType);
+      const isStream = response.headers.get("content-type")?.startsWith(SSE_TYPE) ?? false;
+      if (!isStream || response.body === null) throw new OriginError("malformed", "the answer is no event stream");
+      return await TokenStream.open(call, response.body, request);
+    } catch (error) {
+      call.end();
+      throw error;
+    }
+  }
+
+  return {
+    async generate(request, handoff, signal) {
+      const body = handoff === null ? null : encodeHandoff(handoff, request, options.wireDtype);
+      if (body !== null && body.length <= MAX_BODY_BYTES) {
+        try {
+          return await start(request, body, SAFETENSORS_TYPE, signal);
+        } catch (error) {
+          if (!isHandoffRefusal(error)) throw error;
+          options.onHandoffRefused?.(error);
+        }
+      }
+      return start(request, utf8(JSON.stringify(request)), JSON_TYPE, signal);
+    },
+
+    async info(signal) {
+      const call = new Call(timeouts, signal);
+      try {
+        const response = await exchange(call, "GET", INFO_PATH, new Uint8Array(0), null);
+        const parsed = originInfoSchema.safeParse(parseJson(await readBounded(call, response)));
+        if (!parsed.success) throw new OriginError("malformed", `${INFO_PATH} is outside the protocol`);
+        return parsed.data;
+      } finally {
+        call.end();
+      }
+    },
+  };
+}
+
+const isHandoffRefusal = (error: unknown): error is OriginError =>
+  error instanceof OriginError && error.kind === "refused" && !HOPELESS_STATUSES.includes(error.status ?? 0);
+
+/** A status other than 200 as the kind of failure it is. */
+function refusal(response: Response, text: string): OriginError {
+  const parsed = errorBodySchema.safeParse(parseJson(text));
+  const { status } = response;
+  const code = parsed.success ? parsed.data.error.code : null;
+  const said = parsed.success ? parsed.data.error.message.slice(0, 200) : "no error body";
+  const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+  const retryAfterSeconds = Number.isNaN(retryAfter) ? null : Math.max(0, retryAfter);
+  const kind =
+    status === 429 || status === 503
+      ? "overloaded"
+      : status >= 500
+        ? "unreachable"
+        : status >= 400
+          ? "refused"
+          : "malformed";
+  return new OriginError(kind, `the origin answered ${status}: ${said}`, { status, code, retryAfterSeconds });
+}
+
+/** A short body as text. @throws {OriginError} `malformed` beyond the bound. */
+async function readBounded(call: Call, response: Response): Promise<string> {
+  if (response.body === null) return "";
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await call.race(reader.read(), "interrupted");
+    if (done) return text + decoder.decode();
+    bytes += value.length;
+    if (bytes > MAX_ANSWER_BYTES)
+      throw new OriginError("malformed", `an answer of more than ${MAX_ANSWER_BYTES} bytes`);
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
