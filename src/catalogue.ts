@@ -1,9 +1,44 @@
-/** What this deployment serves, loaded once an isolate. */
-import type { Bundle } from "./model/bundle.ts";
+/** What this deployment serves: the manifest, the text rim (tokenizer, chat template) and the gates. */
+import { assetSource, readBundle } from "./edge/loaded-exit.ts";
+import type { Env } from "./env.ts";
+import { readVerified, type Bundle, type BundleFile, type BundleSource } from "./model/bundle.ts";
+import { createChatTemplate, type ChatTemplate } from "./model/chat-template.ts";
+import { createTokenizer, type Tokenizer } from "./model/tokenizer.ts";
+import { parseRouter, type Router } from "./policy/router.ts";
 
 export interface Catalogue {
   readonly bundle: Bundle;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  /** null when the checkpoint was never calibrated. */
+  readonly router: Router | null;
 }
 
-/** The bundle's manifest, tokenizer and gates, read from the static assets; later calls share the first's result. */
-export declare function loadCatalogue(env: unknown): Promise<Catalogue>;
+let loading: Promise<Catalogue> | null = null;
+
+/**
+ * Reads the catalogue from the static assets, once an isolate; after a failure the next call tries again.
+ * @throws Error naming the file that is missing or does not fit
+ */
+export function loadCatalogue(env: Pick<Env, "ASSETS">): Promise<Catalogue> {
+  loading ??= readCatalogue(assetSource(env.ASSETS)).catch((error: unknown) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+/** {@link loadCatalogue} from any source of bundle files. */
+export async function readCatalogue(source: BundleSource): Promise<Catalogue> {
+  const bundle = await readBundle(source);
+  const json = async (file: BundleFile): Promise<unknown> =>
+    JSON.parse(new TextDecoder().decode(await readVerified(source, file)));
+  const config = await json(bundle.tokenizer.config);
+  const tokenizer = createTokenizer(await json(bundle.tokenizer.tokenizer), config);
+  return {
+    bundle,
+    tokenizer,
+    template: createChatTemplate(tokenizer, config),
+    router: bundle.router ? parseRouter(await json(bundle.router), bundle) : null,
+  };
+}

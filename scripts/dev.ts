@@ -1,0 +1,95 @@
+/**
+ * `npm run dev`: the bundle if it is missing, the embedded origin, and the Worker in its real runtime.
+ * Prints one ready line with an address, a key and a curl line that works. Ctrl-C ends everything.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { build } from "./build.ts";
+import { killAll, start, stopAll } from "./dev/children.ts";
+import { warmUp } from "./dev/warm-up.ts";
+
+const DEFAULT_PORT = 8787;
+const DEMO_KEY = "sk-sortie-demo-local";
+const BIN = join(import.meta.dirname, "..", "node_modules", ".bin");
+
+const HELP = `npm run dev [-- --verbose]
+
+Runs the whole of Sortie on this computer: the origin (deeper exits) and the Worker (shallow exits)
+in Cloudflare's runtime. No account, no network, no GPU.
+
+  PORT=8787        port of the Worker
+  --verbose        show every line of both servers
+  --help           this text`;
+
+const { values } = parseArgs({ options: { verbose: { type: "boolean" }, help: { type: "boolean" } } });
+if (values.help) {
+  console.log(HELP);
+  process.exit(0);
+}
+
+const port = Number(process.env["PORT"] ?? DEFAULT_PORT);
+if (!Number.isInteger(port) || port < 1 || port > 65535) {
+  console.error(`PORT must be a number from 1 to 65535, it is ${JSON.stringify(process.env["PORT"])}`);
+  process.exit(1);
+}
+
+/** Ends the children, then this process. */
+let stopping = false;
+async function stop(code: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  await stopAll();
+  process.exit(code);
+}
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stop(0));
+process.on("exit", killAll);
+
+/** What a developer wants to see of the servers while nothing is wrong: warnings and errors. */
+const showLine = (line: string): boolean => values.verbose === true || /\b(error|warn)/i.test(line);
+
+try {
+  const bundle = await build();
+  const secret = randomBytes(32).toString("hex");
+  const origin = start(
+    "origin",
+    process.execPath,
+    ["src/origin/server.ts", "--bundle", "build/bundle", "--port", "0"],
+    { ...process.env, ORIGIN_SECRET: secret },
+    showLine,
+  );
+  const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
+  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `API_KEY:${DEMO_KEY}`];
+  const worker = start(
+    "worker",
+    join(BIN, "wrangler"),
+    [
+      ...["dev", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false"],
+      ...vars.flatMap((pair) => ["--var", pair]),
+    ],
+    { ...process.env, WRANGLER_SEND_METRICS: "false" },
+    showLine,
+  );
+  const url = `http://localhost:${port}`;
+  await worker.waitForLine(/Ready on/);
+  await warmUp(url, DEMO_KEY, bundle);
+  console.log(`
+Sortie is ready on ${url}
+  model ${bundle.name} (${bundle.fingerprint}), exits ${bundle.exits.join(", ")}
+  key   ${DEMO_KEY}
+
+curl ${url}/v1/chat/completions -H "authorization: Bearer ${DEMO_KEY}" -H "content-type: application/json" \\
+  -d '{"model": "${bundle.name}", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+
+Ctrl-C stops it.`);
+  const ended = await Promise.race([origin.exited, worker.exited]);
+  if (!stopping) {
+    console.error(
+      `${origin.process.exitCode === null ? "the Worker" : "the origin"} ended with code ${ended}; stopping`,
+    );
+    await stop(1);
+  }
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  await stop(1);
+}

@@ -1,0 +1,85 @@
+/** The Worker's client of the pool of edge exits. */
+import type { HandoffTarget } from "../origin/handoff-codec.ts";
+import { decodeHandoff } from "../origin/handoff-codec.ts";
+import { decodeJsonFrame, FRAME_HANDOFF, readFrames } from "./frames.ts";
+import type { EdgeExit } from "./exit-object.ts";
+import {
+  edgeJsonEventSchema,
+  edgeRefusalSchema,
+  edgeStatusSchema,
+  type EdgeEvent,
+  type EdgeJob,
+  type EdgeRefusal,
+  type EdgeStatus,
+} from "./job.ts";
+
+/** Token ids that pick the shard: turns of one conversation begin alike, so they meet their kvCache again. */
+const AFFINITY_TOKENS = 64;
+/** Host of requests to a shard; never resolved. */
+const SHARD_ORIGIN = "https://edge-exit.local";
+
+/** What became of a job: a stream of events, or a refusal with its reason. */
+export type EdgeOutcome =
+  | { readonly ok: true; readonly events: AsyncIterable<EdgeEvent> }
+  | ({ readonly ok: false } & EdgeRefusal);
+
+export interface EdgeClient {
+  /** Ending the iteration of the events early stops the compute. @throws the signal's reason */
+  run(job: EdgeJob, signal: AbortSignal): Promise<EdgeOutcome>;
+  /** State of one shard of the pool. */
+  status(): Promise<EdgeStatus>;
+}
+
+export interface EdgePool {
+  readonly namespace: DurableObjectNamespace<EdgeExit>;
+  /** Objects a location. */
+  readonly shards: number;
+  /** The Cloudflare location that serves the request: an exit far away is no edge exit. */
+  readonly location: string;
+  /** What a handoff of this deployment looks like. */
+  readonly target: HandoffTarget;
+}
+
+export function createEdgeClient(pool: EdgePool): EdgeClient {
+  const shard = (index: number): DurableObjectStub<EdgeExit> =>
+    pool.namespace.get(pool.namespace.idFromName(`${pool.location}/${index}`));
+  return {
+    async run(job, signal) {
+      const stub = shard(shardOf(job.request.token_ids, pool.shards));
+      let response: Response;
+      try {
+        response = await stub.fetch(`${SHARD_ORIGIN}/generate`, { method: "POST", body: JSON.stringify(job), signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        return { ok: false, reason: "edge-unavailable", message: String(error) };
+      }
+      if (response.status === 503) return { ok: false, ...edgeRefusalSchema.parse(await response.json()) };
+      if (!response.ok || response.body === null) {
+        return { ok: false, reason: "edge-unavailable", message: `the edge exit answered ${response.status}` };
+      }
+      return { ok: true, events: edgeEvents(response.body, pool.target) };
+    },
+    async status() {
+      return edgeStatusSchema.parse(await (await shard(0).fetch(`${SHARD_ORIGIN}/status`)).json());
+    },
+  };
+}
+
+/** FNV-like mix of the first token ids: the same beginning reaches the same shard. */
+export function shardOf(tokenIds: readonly number[], shards: number): number {
+  let hash = 0x811c9dc5;
+  for (const id of tokenIds.slice(0, AFFINITY_TOKENS)) hash = Math.imul(hash ^ id, 0x01000193) >>> 0;
+  return hash % shards;
+}
+
+async function* edgeEvents(body: ReadableStream<Uint8Array>, target: HandoffTarget): AsyncGenerator<EdgeEvent, void> {
+  for await (const frame of readFrames(body)) {
+    if (frame.kind === FRAME_HANDOFF) {
+      yield { type: "handoff", handoff: decodeHandoff(frame.payload, target).handoff };
+      return;
+    }
+    const event = edgeJsonEventSchema.parse(decodeJsonFrame(frame));
+    if (event.type === "failure") throw new Error(`edge exit failed: ${event.message}`);
+    yield event;
+  }
+}
