@@ -10,6 +10,7 @@ import { OriginError } from "./origin-error.ts";
 import {
   errorBodySchema,
   GENERATE_PATH,
+  HANDOFF_REFUSAL_CODES,
   INFO_PATH,
   JSON_TYPE,
   MAX_BODY_BYTES,
@@ -135,8 +136,11 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   };
 }
 
+/** Whether token ids may do better: a 4xx, or an engine that finds out only when it starts. */
 const isHandoffRefusal = (error: unknown): error is OriginError =>
-  error instanceof OriginError && error.kind === "refused" && !HOPELESS_STATUSES.includes(error.status ?? 0);
+  error instanceof OriginError &&
+  ((error.kind === "refused" && !HOPELESS_STATUSES.includes(error.status ?? 0)) ||
+    HANDOFF_REFUSAL_CODES.some((code) => code === error.code));
 
 /** A status other than 200 as the kind of failure it is. */
 function refusal(response: Response, text: string): OriginError {

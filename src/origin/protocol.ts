@@ -5,7 +5,7 @@
  *                       → 200 `text/event-stream`: one `data: <TokenEvent>` per event, the last one is `end`;
  *                         a failure in mid-stream is one `data: {"error": …}`; lines that start with `:` are pings
  *   GET  /v1/info       signed → `originInfoSchema`
- *   GET  /metrics       signed → Prometheus text; `METRIC_TOKENS_COMPUTED` is part of the protocol
+ *   GET  /metrics       signed → Prometheus text; the three `METRIC_…` below are part of the protocol
  *   GET  /healthz       open   → 200 `{"status":"ok"}`, 503 `{"status":"draining"}`
  *
  * Refusals have OpenAI's error form; their codes are `REFUSAL_CODES`. Signing is in signing.ts.
@@ -40,10 +40,12 @@ export const MAX_EVENT_LINE_BYTES = 16 * 1024;
 /** Milliseconds between pings: proxies cut streams that are silent for 30 s when writing. */
 export const PING_INTERVAL_MS = 15_000;
 
-/** Counter of every token the origin computed and every one it emitted: tests prove with it that a cancel stops the work. */
+/** Counter, may have labels: tokens computed for answers, sent or not. Shows that a cancel stops the work. */
 export const METRIC_TOKENS_COMPUTED = "sortie_origin_tokens_computed_total";
 /** Gauge: requests being answered or waiting. */
 export const METRIC_IN_FLIGHT = "sortie_origin_requests_in_flight";
+/** Gauge: how many those may be; one more is refused with `origin_overloaded`. */
+export const METRIC_CAPACITY = "sortie_origin_requests_capacity";
 
 export const numericsSchema = z.enum(["w8a8", "fp32", "bf16"]) satisfies z.ZodType<Numerics>;
 
@@ -122,8 +124,10 @@ export const REFUSAL_CODES = [
   "context_length_exceeded",
   "body_too_large",
   "content_type_unsupported",
+  "not_found",
   "origin_overloaded",
   "origin_draining",
+  "origin_failed",
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 

@@ -104,7 +104,7 @@ describe("origin client, good servers", () => {
   it("gives the events, whatever pieces they come in", async () => {
     const text = `: ping\n\n${GOOD.map(data).join("")}`;
     expect(await collect(await stream(text))).toEqual({ events: GOOD, failure: null });
-    expect(await collect(await stream(...text))).toEqual({ events: GOOD, failure: null });
+    expect(await collect(await stream(...Array.from(text)))).toEqual({ events: GOOD, failure: null });
     expect(await collect(await stream(text.replaceAll("\n", "\r\n")))).toEqual({ events: GOOD, failure: null });
     expect(await collect(await stream(data(end(0))))).toEqual({ events: [end(0)], failure: null });
   });
