@@ -1,5 +1,6 @@
 /** The bundle: what `npm run export` writes and both tiers load. */
 import { z } from "zod";
+import { BundleError } from "./errors.ts";
 
 /** Bumped when an older engine could not read the bundle. */
 export const BUNDLE_FORMAT = "sortie-bundle/1";
@@ -54,4 +55,57 @@ export type Bundle = z.infer<typeof bundleSchema>;
 export interface BundleSource {
   /** @throws when the file cannot be read. */
   read(path: string): Promise<Uint8Array>;
+}
+
+/** Name of the manifest inside a bundle. */
+export const BUNDLE_MANIFEST = "bundle.json";
+
+/**
+ * Reads and validates the manifest.
+ *
+ * @throws BundleError `unreadable`, `manifest`: not JSON, another format, or segments that do not match the exits.
+ */
+export async function openBundle(source: BundleSource): Promise<Bundle> {
+  const text = new TextDecoder().decode(await read(source, BUNDLE_MANIFEST));
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new BundleError("manifest", BUNDLE_MANIFEST, "it is not JSON", { cause });
+  }
+  const parsed = bundleSchema.safeParse(json);
+  if (!parsed.success) throw new BundleError("manifest", BUNDLE_MANIFEST, z.prettifyError(parsed.error));
+  const bundle = parsed.data;
+  const fits = bundle.segments.every(
+    (segment, at) => segment.last_layer === bundle.exits[at] && segment.first_layer === (bundle.exits[at - 1] ?? 0) + 1,
+  );
+  if (!fits || bundle.segments.length !== bundle.exits.length) {
+    throw new BundleError("manifest", BUNDLE_MANIFEST, "its segments do not match its exits");
+  }
+  return bundle;
+}
+
+/**
+ * One file of a bundle, proven to be what the manifest says.
+ *
+ * @throws BundleError `unreadable`, `size`, `digest`.
+ */
+export async function readVerified(source: BundleSource, file: BundleFile): Promise<Uint8Array> {
+  const bytes = await read(source, file.path);
+  if (bytes.byteLength !== file.bytes) {
+    throw new BundleError("size", file.path, `${bytes.byteLength} bytes, the manifest says ${file.bytes}`);
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hex !== file.sha256)
+    throw new BundleError("digest", file.path, `SHA-256 ${hex}, the manifest says ${file.sha256}`);
+  return bytes;
+}
+
+async function read(source: BundleSource, path: string): Promise<Uint8Array> {
+  try {
+    return await source.read(path);
+  } catch (cause) {
+    throw new BundleError("unreadable", path, "it cannot be read", { cause });
+  }
 }

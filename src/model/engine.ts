@@ -13,8 +13,16 @@
  * computation is awaited under it, so that a request that dies cannot leave it locked.
  */
 import type { Bundle, BundleSource } from "./bundle.ts";
-import type { Runtime } from "./runtime.ts";
-import { Sequence } from "./sequence.ts";
+import { EngineError } from "./errors.ts";
+import { beginTurn } from "./event-loop.ts";
+import { type LoadedGraphs, loadGraphs } from "./load.ts";
+import { Mutex } from "./mutex.ts";
+import type { GraphSession, GraphTensor, Runtime } from "./runtime.ts";
+import { BLOCK_TOKENS, blockFloor, Sequence } from "./sequence.ts";
+
+/** Blocks read and tokens decoded by a warm-up: enough runs of both shapes for V8's second tier. */
+const WARM_UP_BLOCKS = 2;
+const WARM_UP_TOKENS = 40;
 
 export interface EngineOptions {
   readonly bundle: Bundle;
@@ -24,13 +32,45 @@ export interface EngineOptions {
   readonly exits?: readonly number[];
 }
 
-export interface Engine {
+/**
+ * Loads a bundle's rim and the segments up to the deepest exit wanted, one session after another, each file verified
+ * against its digest and its JavaScript copy freed as soon as the session holds it.
+ *
+ * @throws BundleError naming the file; EngineError `unknown_exit`. Sessions opened before a failure are freed.
+ */
+export async function loadEngine(options: EngineOptions): Promise<Engine> {
+  const { bundle, source, runtime } = options;
+  const deepest = Math.max(...(options.exits ?? bundle.exits));
+  for (const exit of options.exits ?? []) {
+    if (!bundle.exits.includes(exit)) throw new EngineError("unknown_exit", `layer ${exit} is not an exit`);
+  }
+  const segments = bundle.segments.filter((segment) => segment.last_layer <= deepest);
+  return new Engine(bundle, await loadGraphs(runtime, source, bundle.rim, segments));
+}
+
+export class Engine {
   readonly bundle: Bundle;
-  /** Exits that can be run, ascending. */
+  /** Exits that can be run, ascending: all up to the deepest one loaded. */
   readonly exits: readonly number[];
+  readonly #rim: GraphSession;
+  readonly #segments: readonly GraphSession[];
+  readonly #steps = new Mutex();
+  #disposed = false;
+
+  /** Takes ownership of the sessions. Use `loadEngine`. */
+  constructor(bundle: Bundle, graphs: LoadedGraphs) {
+    this.bundle = bundle;
+    this.exits = bundle.exits.slice(0, graphs.segments.length);
+    this.#rim = graphs.rim;
+    this.#segments = graphs.segments;
+  }
 
   /** An empty sequence, or one holding `tokenIds`. @throws EngineError `context_length`, `token_id`. */
-  newSequence(tokenIds?: readonly number[]): Sequence;
+  newSequence(tokenIds: readonly number[] = []): Sequence {
+    const sequence = new Sequence(this.bundle);
+    sequence.append(tokenIds);
+    return sequence;
+  }
 
   /**
    * Runs layers 1..exit for every position below `n` that lacks them, oldest first, in chunks that end at absolute
@@ -39,10 +79,23 @@ export interface Engine {
    * @param signal checked before each step; its reason is thrown and what is computed stays.
    * @throws EngineError `unknown_exit`, `sequence` (n beyond the sequence's tokens), `disposed`.
    */
-  advance(sequence: Sequence, exit: number, n: number, signal?: AbortSignal): Promise<void>;
+  async advance(sequence: Sequence, exit: number, n: number, signal?: AbortSignal): Promise<void> {
+    const depth = this.#depth(exit);
+    if (n > sequence.length) throw new EngineError("sequence", `cannot advance ${sequence.length} tokens to ${n}`);
+    for (let end = chunkEnd(sequence, depth, n); end !== null;) {
+      signal?.throwIfAborted();
+      const chunk = end;
+      const next = chunk < n ? beginTurn() : null; // the last chunk leaves the turn to its caller
+      await this.#step(() => this.#runChunk(sequence, depth, chunk));
+      await next;
+      end = chunkEnd(sequence, depth, n);
+    }
+  }
 
   /** `advance` to the end of the last whole block: for a prompt of which more is still to come. */
-  feed(sequence: Sequence, exit: number, signal?: AbortSignal): Promise<void>;
+  async feed(sequence: Sequence, exit: number, signal?: AbortSignal): Promise<void> {
+    await this.advance(sequence, exit, blockFloor(sequence.length), signal);
+  }
 
   /**
    * Next-token logits at `positions`, each computed up to `exit`.
@@ -50,24 +103,123 @@ export interface Engine {
    * @returns `[N, V]` row-major, owned by the caller.
    * @throws EngineError `unknown_exit`, `no_state`, `disposed`.
    */
-  logits(sequence: Sequence, exit: number, positions: readonly number[]): Promise<Float32Array>;
+  async logits(sequence: Sequence, exit: number, positions: readonly number[]): Promise<Float32Array> {
+    const width = this.bundle.shape.hidden_size;
+    const segment = this.#depth(exit) - 1;
+    const rows = new Float32Array(positions.length * width); // [N, d]
+    for (const [row, position] of positions.entries()) {
+      rows.set(sequence.hidden(segment, position, position + 1), row * width);
+    }
+    return this.#step(async () => {
+      const outputs = await this.#rim.run({
+        input_ids: { data: new BigInt64Array(0), dims: [1, 0] },
+        hidden_state: { data: rows, dims: [1, positions.length, width] },
+      });
+      return float32(outputs["logits"], "logits");
+    });
+  }
 
   /**
    * Runs every session often enough for V8 to have compiled its WebAssembly with the optimising tier (the first dozens
    * of runs are about three times slower). Call it before requests are taken and before anything is measured.
    */
-  warmUp(): Promise<void>;
+  async warmUp(): Promise<void> {
+    const deepest = this.exits.at(-1) ?? 0;
+    const prompt = Math.min(WARM_UP_BLOCKS * BLOCK_TOKENS, this.bundle.shape.context_length - 1);
+    const tokens = Math.min(WARM_UP_TOKENS, this.bundle.shape.context_length - prompt);
+    const sequence = this.newSequence(Array.from({ length: prompt + tokens }, () => 0));
+    await this.advance(sequence, deepest, prompt);
+    for (let n = prompt + 1; n <= prompt + tokens; n++) {
+      await this.advance(sequence, deepest, n);
+      await this.logits(sequence, deepest, [n - 1]);
+      await beginTurn();
+    }
+  }
 
-  /** Frees every session. Calls after it throw EngineError `disposed`. */
-  dispose(): Promise<void>;
+  /** Frees every session, after the step under way. Calls after it throw EngineError `disposed`. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#steps.run(async () => {
+      for (const session of [this.#rim, ...this.#segments]) await session.dispose();
+    });
+  }
+
+  /** Runs `work` as one step: alone on the sessions. */
+  async #step<T>(work: () => Promise<T>): Promise<T> {
+    return this.#steps.run(async () => {
+      if (this.#disposed) throw new EngineError("disposed", "the engine was disposed");
+      return work();
+    });
+  }
+
+  /** Number of segments that make up layers 1..exit. */
+  #depth(exit: number): number {
+    const index = this.exits.indexOf(exit);
+    if (index < 0) throw new EngineError("unknown_exit", `exit ${exit} is not loaded (${this.exits.join(", ")} are)`);
+    return index + 1;
+  }
+
+  /** Brings the first `depth` segments to position `end`; what lacks lies in one block. */
+  async #runChunk(sequence: Sequence, depth: number, end: number): Promise<void> {
+    for (let segment = 0; segment < depth; segment++) {
+      const start = sequence.computed(segment);
+      if (start >= end) continue;
+      const hidden = segment === 0 ? await this.#embed(sequence, start, end) : sequence.hidden(segment - 1, start, end);
+      await this.#runSegment(sequence, segment, start, end, hidden);
+    }
+  }
+
+  /** Embeddings of positions start..end-1, `[T, d]`. */
+  async #embed(sequence: Sequence, start: number, end: number): Promise<Float32Array> {
+    const ids = new BigInt64Array(end - start);
+    for (let at = 0; at < ids.length; at++) ids[at] = BigInt(sequence.tokenAt(start + at));
+    const outputs = await this.#rim.run({
+      input_ids: { data: ids, dims: [1, ids.length] },
+      hidden_state: { data: new Float32Array(0), dims: [1, 0, this.bundle.shape.hidden_size] },
+    });
+    return float32(outputs["embedding"], "embedding");
+  }
+
+  /** One run of one segment's graph over positions start..end-1; `hidden` is `[T, d]`. */
+  async #runSegment(sequence: Sequence, segment: number, start: number, end: number, hidden: Float32Array) {
+    const session = this.#segments[segment];
+    const layers = this.bundle.segments[segment];
+    if (session === undefined || layers === undefined) throw new RangeError(`segment ${segment} is not loaded`);
+    const { hidden_size, kv_heads, head_dim } = this.bundle.shape;
+    const tokens = end - start;
+    const kvDims = [1, start, kv_heads * head_dim]; // [B, P, Hkv·Dh]
+    const inputs: Record<string, GraphTensor> = {
+      hidden_state: { data: hidden, dims: [1, tokens, hidden_size] },
+      position_ids: { data: BigInt64Array.from({ length: tokens }, (_, at) => BigInt(start + at)), dims: [1, tokens] },
+    };
+    for (let layer = layers.first_layer - 1; layer < layers.last_layer; layer++) {
+      const { keys, values } = sequence.past(segment, layer);
+      inputs[`past_k.${layer}`] = { data: keys, dims: kvDims };
+      inputs[`past_v.${layer}`] = { data: values, dims: kvDims };
+    }
+    const outputs = await session.run(inputs);
+    const perLayer = (name: string) =>
+      Array.from({ length: layers.last_layer - layers.first_layer + 1 }, (_, at) => {
+        const output = `${name}.${layers.first_layer - 1 + at}`;
+        return float32(outputs[output], output);
+      });
+    sequence.store(segment, tokens, {
+      hidden: float32(outputs["hidden_state_out"], "hidden_state_out"),
+      keys: perLayer("new_k"),
+      values: perLayer("new_v"),
+    });
+  }
 }
 
-/**
- * Loads a bundle's rim and the segments up to the deepest exit wanted, one session after another, each file verified
- * against its digest and its JavaScript copy freed as soon as the session holds it.
- *
- * @throws BundleError naming the file; EngineError `unknown_exit`. Sessions opened before a failure are freed.
- */
-export async function loadEngine(options: EngineOptions): Promise<Engine> {
-  return Promise.reject(new Error(`not written yet: ${options.bundle.name}`));
+/** Where the next chunk ends: `n` or the end of the oldest block that lacks a segment. null: nothing lacks. */
+function chunkEnd(sequence: Sequence, depth: number, n: number): number | null {
+  let oldest = n;
+  for (let segment = 0; segment < depth; segment++) oldest = Math.min(oldest, sequence.computed(segment));
+  return oldest < n ? Math.min(n, blockFloor(oldest) + BLOCK_TOKENS) : null;
+}
+
+function float32(tensor: GraphTensor | undefined, name: string): Float32Array {
+  if (tensor?.data instanceof Float32Array) return tensor.data;
+  throw new TypeError(`the graph has no float32 output ${name}`);
 }

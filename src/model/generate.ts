@@ -4,17 +4,10 @@
  */
 import type { GenerationRequest, Timings, TokenEvent, Usage } from "../generation.ts";
 import type { Engine } from "./engine.ts";
+import { EngineError } from "./errors.ts";
+import { beginTurn } from "./event-loop.ts";
+import { type Confidence, confidenceOf, logSumExp, sample, topLogprobs } from "./sampler.ts";
 import type { Sequence } from "./sequence.ts";
-
-/** How sure a distribution is: softmax at temperature 1, without penalties. */
-export interface Confidence {
-  /** Probability of the most probable id. */
-  readonly top1: number;
-  /** top1 minus the second probability. */
-  readonly margin: number;
-  /** Nats. */
-  readonly entropy: number;
-}
 
 /** What the prefill produced anyway: the input of gate 2. */
 export interface PrefillFeatures {
@@ -37,8 +30,8 @@ export type Verdict = "continue" | "handoff";
 export interface GenerateOptions {
   /** Milliseconds; default `performance.now`. It stands still during computation in production Workers. */
   readonly clock?: () => number;
-  /** Lets I/O happen between two tokens: streams flush, aborts are seen. Default: one turn of the event loop. */
-  readonly yieldToEventLoop?: () => Promise<void>;
+  /** Begins a turn of the event loop; awaited after the step it was begun before. Default `beginTurn`. */
+  readonly beginTurn?: () => Promise<void>;
   /** Asked once, after the prompt is read and before a token is emitted. */
   readonly afterPrefill?: (features: PrefillFeatures) => Verdict;
   /** Asked after each emitted token that is not the answer's last. */
@@ -61,7 +54,8 @@ export interface GenerationOutcome {
  * number of prompt positions whose state at the first exit was there already (T of a handoff, if the prompt is not shorter).
  *
  * Leaving the loop early (`return`, `throw`, abort) stops the compute within one token; the sequence stays usable.
- * With `yield*` the caller gets the outcome as the value of the expression.
+ * With `yield*` the caller gets the outcome as the value of the expression. `timings.queue_ms` is 0: waiting for a
+ * place is its caller's.
  *
  * @param signal its reason is thrown.
  * @throws EngineError `unknown_exit`, `context_length` (the prompt leaves no room for a token), `token_id`, `sequence`
@@ -74,8 +68,111 @@ export async function* generate(
   signal: AbortSignal,
   options: GenerateOptions = {},
 ): AsyncGenerator<TokenEvent, GenerationOutcome> {
+  const clock = options.clock ?? (() => performance.now());
+  const turn = options.beginTurn ?? beginTurn;
+  const { exit_layer: exit, token_ids: ids, answer_tokens, max_tokens } = request;
+  const promptTokens = ids.length - answer_tokens;
+  const started = clock();
+  takeTokens(engine, sequence, ids);
+  const cached = Math.min(sequence.computed(0), promptTokens);
+  const seen = { all: new Set(ids), answer: counts(ids.slice(promptTokens)) };
+
   signal.throwIfAborted();
-  await engine.advance(sequence, request.exit_layer, sequence.length, signal);
-  yield* [];
-  throw new Error(`not written yet: ${Object.keys(options).length}`);
+  let logits = await nextLogits(engine, sequence, exit, signal);
+  const prefilled = clock();
+  let emitted = 0;
+  const outcome = (type: GenerationOutcome["type"]): GenerationOutcome => ({
+    type,
+    usage: {
+      prompt_tokens: promptTokens,
+      cached_tokens: cached,
+      completion_tokens_by_exit: emitted === 0 ? {} : { [String(exit)]: emitted },
+    },
+    timings: { queue_ms: 0, prefill_ms: elapsed(started, prefilled), decode_ms: elapsed(prefilled, clock()) },
+  });
+  const end = (finish_reason: "stop" | "length"): [TokenEvent, GenerationOutcome] => {
+    const { type, usage, timings } = outcome("end");
+    return [
+      { type: "end", finish_reason, usage, timings },
+      { type, usage, timings },
+    ];
+  };
+
+  if (options.afterPrefill?.(prefillFeatures(engine, sequence, exit, logits)) === "handoff") return outcome("handoff");
+  for (;;) {
+    const normaliser = logSumExp(logits);
+    const id = sample(logits, request.sampling, seen, sequence.length);
+    if (request.stop_token_ids.includes(id)) {
+      const [event, result] = end("stop");
+      yield event;
+      return result;
+    }
+    emitted++;
+    sequence.append([id]);
+    seen.all.add(id);
+    seen.answer.set(id, (seen.answer.get(id) ?? 0) + 1);
+    yield {
+      type: "token",
+      id,
+      logprob: (logits[id] ?? 0) - normaliser,
+      exit,
+      ...(request.top_logprobs > 0 && { top_logprobs: topLogprobs(logits, normaliser, request.top_logprobs) }),
+    };
+    if (emitted === max_tokens || sequence.length === engine.bundle.shape.context_length) {
+      const [event, result] = end("length");
+      yield event;
+      return result;
+    }
+    const sureness = options.afterToken && { id, emitted, ...confidenceOf(logits, normaliser) };
+    if (sureness && options.afterToken?.(sureness) === "handoff") return outcome("handoff");
+    signal.throwIfAborted();
+    const turned = turn();
+    logits = await nextLogits(engine, sequence, exit, signal);
+    await turned;
+    signal.throwIfAborted();
+  }
+}
+
+/** Makes `sequence` hold `ids`, of which it holds a prefix. */
+function takeTokens(engine: Engine, sequence: Sequence, ids: readonly number[]): void {
+  const { context_length } = engine.bundle.shape;
+  if (ids.length >= context_length) {
+    throw new EngineError("context_length", `${ids.length} tokens leave no room in a context of ${context_length}`);
+  }
+  const held = sequence.length;
+  for (let at = 0; at < held; at++) {
+    if (sequence.tokenAt(at) !== ids[at]) throw new EngineError("sequence", `the sequence differs at token ${at}`);
+  }
+  sequence.append(ids.slice(held));
+}
+
+/** Logits `[V]` after the sequence's last token. */
+async function nextLogits(engine: Engine, sequence: Sequence, exit: number, signal: AbortSignal) {
+  await engine.advance(sequence, exit, sequence.length, signal);
+  return engine.logits(sequence, exit, [sequence.length - 1]);
+}
+
+function prefillFeatures(engine: Engine, sequence: Sequence, exit: number, logits: Float32Array): PrefillFeatures {
+  const segment = engine.exits.indexOf(exit);
+  const width = engine.bundle.shape.hidden_size;
+  const hidden = sequence.hidden(segment, sequence.hiddenFrom(segment), sequence.length); // [T, d]
+  const mean = new Float32Array(width);
+  const rows = hidden.length / width;
+  for (let at = 0; at < hidden.length; at++) mean[at % width] = (mean[at % width] ?? 0) + (hidden[at] ?? 0) / rows;
+  return {
+    hiddenLast: hidden.slice(-width),
+    hiddenMean: mean,
+    firstToken: confidenceOf(logits, logSumExp(logits)),
+  };
+}
+
+function counts(ids: readonly number[]): Map<number, number> {
+  const map = new Map<number, number>();
+  for (const id of ids) map.set(id, (map.get(id) ?? 0) + 1);
+  return map;
+}
+
+/** Clocks that are set back must not give a negative duration. */
+function elapsed(from: number, to: number): number {
+  return Math.max(0, to - from);
 }

@@ -1,5 +1,7 @@
 /** onnxruntime-node. Its `run()` blocks the thread it is called on: servers use it through `node-client.ts`. */
-import type { Runtime } from "./runtime.ts";
+import { env, InferenceSession, Tensor } from "onnxruntime-node";
+import { graphSession, SESSION_OPTIONS } from "./runtime-common.ts";
+import type { GraphWeights, Runtime } from "./runtime.ts";
 
 export interface NodeRuntimeOptions {
   /** Threads a single operator may use; default: one a core. */
@@ -7,5 +9,18 @@ export interface NodeRuntimeOptions {
 }
 
 export function nodeRuntime(options: NodeRuntimeOptions = {}): Runtime {
-  throw new Error(`not written yet: ${options.threads}`);
+  return {
+    name: `onnxruntime-node ${env.versions.node ?? ""}`.trim(),
+    async create(graph: Uint8Array, weights: readonly GraphWeights[]) {
+      const session = await InferenceSession.create(graph, {
+        ...SESSION_OPTIONS,
+        executionProviders: ["cpu"],
+        externalData: weights.map(({ path, data }) => ({ path, data })),
+        ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
+        // Idle threads would spin between two runs and take the core from everything else in the process.
+        extra: { session: { intra_op: { allow_spinning: "0" } } },
+      });
+      return graphSession(session, Tensor);
+    },
+  };
 }

@@ -117,6 +117,11 @@ export class Sequence {
     return this.#segment(segment).canonical;
   }
 
+  /** The first position that holds a hidden state at the end of `segment`: 0, or T where a handoff brought none. */
+  hiddenFrom(segment: number): number {
+    return this.#segment(segment).hiddenFrom;
+  }
+
   /** Forgets every token and state at `length` and after. */
   rewind(length: number): void {
     if (!Number.isInteger(length) || length < 0 || length > this.length) {

@@ -1,0 +1,39 @@
+/** What both runtimes do with onnxruntime-common's sessions. */
+import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
+import type { GraphSession, GraphTensor, GraphTensors } from "./runtime.ts";
+
+/**
+ * Options both runtimes share.
+ * - Arena and memory pattern off: they keep the largest chunk's buffers forever, which a 128 MB isolate cannot afford.
+ * - No prepacking: it would keep a second, packed copy of every float weight (DESIGN section 6, "Memory").
+ */
+export const SESSION_OPTIONS = {
+  graphOptimizationLevel: "all",
+  executionMode: "sequential",
+  enableCpuMemArena: false,
+  enableMemPattern: false,
+  logSeverityLevel: 3,
+} as const satisfies InferenceSession.SessionOptions;
+
+/** An onnxruntime session as the engine sees it. */
+export function graphSession(session: InferenceSession, tensorOf: TensorConstructor): GraphSession {
+  return {
+    inputNames: session.inputNames,
+    outputNames: session.outputNames,
+    async run(inputs: GraphTensors): Promise<GraphTensors> {
+      const feeds: Record<string, Tensor> = {};
+      for (const [name, { data, dims }] of Object.entries(inputs)) {
+        feeds[name] =
+          data instanceof Float32Array ? new tensorOf("float32", data, dims) : new tensorOf("int64", data, dims);
+      }
+      const results = await session.run(feeds);
+      const outputs: Record<string, GraphTensor> = {};
+      for (const [name, value] of Object.entries(results)) {
+        if (!(value.data instanceof Float32Array)) throw new TypeError(`output ${name} is not float32`);
+        outputs[name] = { data: value.data, dims: value.dims };
+      }
+      return outputs;
+    },
+    dispose: () => session.release(),
+  };
+}
