@@ -139,8 +139,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
 /** Whether token ids may do better: a 4xx, or an engine that finds out only when it starts. */
 const isHandoffRefusal = (error: unknown): error is OriginError =>
   error instanceof OriginError &&
-  ((error.kind === "refused" && !HOPELESS_STATUSES.includes(error.status ?? 0)) ||
-    HANDOFF_REFUSAL_CODES.some((code) => code === error.code));
+  (error.kind === "refused"
+    ? !HOPELESS_STATUSES.includes(error.status ?? 0)
+    : error.kind === "interrupted" && HANDOFF_REFUSAL_CODES.some((code) => code === error.code));
 
 /** A status other than 200 as the kind of failure it is. */
 function refusal(response: Response, text: string): OriginError {

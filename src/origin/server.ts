@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { serve } from "@hono/node-server";
+import { BundleError } from "../model/errors.ts";
 import { startNodeEngine } from "../model/node-client.ts";
 import { createOriginApp, type LogLine } from "./server-app.ts";
 import { Metrics } from "./server-metrics.ts";
@@ -59,7 +60,8 @@ try {
   if (settings === null) console.log(HELP);
   else await start(settings);
 } catch (error) {
-  console.error(error instanceof UsageError ? error.message : error);
+  if (error instanceof BundleError) console.error(`The bundle cannot be served: ${error.message}`);
+  else console.error(error instanceof UsageError ? error.message : error);
   process.exit(1);
 }
 

@@ -1,0 +1,144 @@
+/**
+ * What the conformance suite knows of an origin: an address and a secret. Signs with node:crypto, from the text of the
+ * protocol, so that a server and its client cannot agree on a mistake.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+/** Milliseconds a server may take to load and warm up. */
+const START_MS = 110_000;
+/** Small, so that the suite can fill it. */
+const CAPACITY = ["--active", "2", "--queue", "2"];
+
+export const BUNDLE = process.env["SORTIE_BUNDLE"] ?? join(ROOT, "build", "bundle");
+
+/**
+ * One server under test: one that runs (SORTIE_ORIGIN_URL, ORIGIN_SECRET), one to be started (SORTIE_ORIGIN_COMMAND:
+ * must print `ready on http://…` and read ORIGIN_SECRET), or the embedded origin.
+ */
+export class OriginUnderTest {
+  readonly url: string;
+  readonly secret: string;
+  /** null when the suite did not start it: then it cannot end it either. */
+  readonly process: ChildProcess | null;
+
+  private constructor(url: string, secret: string, process: ChildProcess | null) {
+    this.url = url;
+    this.secret = secret;
+    this.process = process;
+  }
+
+  static async start(): Promise<OriginUnderTest> {
+    const running = process.env["SORTIE_ORIGIN_URL"];
+    if (running !== undefined) return new OriginUnderTest(running, process.env["ORIGIN_SECRET"] ?? "", null);
+    const secret = randomBytes(32).toString("hex");
+    const command = process.env["SORTIE_ORIGIN_COMMAND"]?.split(" ") ?? [
+      process.execPath,
+      join(ROOT, "src/origin/server.ts"),
+      "--bundle",
+      BUNDLE,
+      "--port",
+      "0",
+      ...CAPACITY,
+    ];
+    const child = spawn(command[0]!, command.slice(1), {
+      env: { ...process.env, ORIGIN_SECRET: secret },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    return new OriginUnderTest(await readyUrl(child), secret, child);
+  }
+
+  async stop(): Promise<void> {
+    if (this.process === null || this.process.exitCode !== null) return;
+    const exited = new Promise((resolve) => this.process?.once("exit", resolve));
+    this.process.kill("SIGKILL");
+    await exited;
+  }
+
+  /** The four headers of DESIGN section 7's signature; `change` spoils them. */
+  sign(method: string, path: string, body: Uint8Array, change: { timestamp?: number; secret?: string } = {}) {
+    const timestamp = String(change.timestamp ?? Date.now());
+    const nonce = randomBytes(16).toString("hex");
+    const digest = createHash("sha256").update(body).digest("hex");
+    const text = ["sortie-origin/1", method, path, timestamp, nonce, digest].join("\n");
+    const signature = createHmac("sha256", change.secret ?? this.secret)
+      .update(text)
+      .digest("hex");
+    return {
+      "x-sortie-timestamp": timestamp,
+      "x-sortie-nonce": nonce,
+      "x-sortie-content-sha256": digest,
+      "x-sortie-signature": signature,
+    };
+  }
+
+  get(path: string): Promise<Response> {
+    return fetch(this.url + path, { headers: this.sign("GET", path, new Uint8Array(0)) });
+  }
+
+  /** A signed `POST /v1/generate`. */
+  post(body: Uint8Array<ArrayBuffer>, contentType = "application/json", signal?: AbortSignal): Promise<Response> {
+    const headers = { ...this.sign("POST", "/v1/generate", body), "content-type": contentType };
+    return fetch(`${this.url}/v1/generate`, {
+      method: "POST",
+      headers,
+      body,
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  /** Sum of a metric over its labels. */
+  async metric(name: string): Promise<number> {
+    const text = await (await this.get("/metrics")).text();
+    const lines = text.split("\n").filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+    if (lines.length === 0) throw new Error(`no metric ${name}`);
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  }
+}
+
+function readyUrl(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error("the origin was not ready in time")), START_MS);
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+      const match = /ready on (http:\/\/\S+)/.exec(output);
+      if (match === null) return;
+      clearTimeout(late);
+      resolve(match[1]!);
+    });
+    child.once("exit", (code) => {
+      clearTimeout(late);
+      reject(new Error(`the origin ended with ${code} before it was ready: ${output}`));
+    });
+  });
+}
+
+/** A greedy request; nothing ends it but `max_tokens`. */
+export const greedy = (change: Partial<GenerationRequest>): GenerationRequest => ({
+  request_id: "conformance",
+  token_ids: [1],
+  answer_tokens: 0,
+  exit_layer: 1,
+  max_tokens: 16,
+  sampling: {
+    temperature: 0,
+    top_p: 1,
+    top_k: 0,
+    min_p: 0,
+    repetition_penalty: 1,
+    presence_penalty: 0,
+    frequency_penalty: 0,
+    seed: 0,
+  },
+  top_logprobs: 2,
+  stop_token_ids: [],
+  ...change,
+});
+
+export type Token = Extract<TokenEvent, { type: "token" }>;
+
+export const tokensOf = (events: readonly TokenEvent[]): Token[] => events.filter((event) => event.type === "token");
