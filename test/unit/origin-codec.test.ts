@@ -107,7 +107,42 @@ function withHeader(body: Uint8Array, edit: (header: string) => string): Uint8Ar
   return edited;
 }
 
+/** A handoff in F16, saved by `safetensors.numpy.save_file` of Python's safetensors 0.8.0. */
+const WRITTEN_BY_PYTHON =
+  "sAIAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJyZXF1ZXN0Ijoie1wicmVxdWVzdF9pZFwiOlwiclxcXCLDqVwiLFwidG9rZW5faWRzXCI6WzEs" +
+  "MiwzXSxcImFuc3dlcl90b2tlbnNcIjowLFwiZXhpdF9sYXllclwiOjMsXCJtYXhfdG9rZW5zXCI6NSxcInNhbXBsaW5nXCI6e1widGVtcGVy" +
+  "YXR1cmVcIjowLFwidG9wX3BcIjoxLFwidG9wX2tcIjowLFwibWluX3BcIjowLFwicmVwZXRpdGlvbl9wZW5hbHR5XCI6MSxcInByZXNlbmNl" +
+  "X3BlbmFsdHlcIjowLFwiZnJlcXVlbmN5X3BlbmFsdHlcIjowLFwic2VlZFwiOjF9LFwidG9wX2xvZ3Byb2JzXCI6MCxcInN0b3BfdG9rZW5f" +
+  "aWRzXCI6W119IiwicHJvdG9jb2wiOiJzb3J0aWUtb3JpZ2luLzEiLCJudW1lcmljcyI6Inc4YTgiLCJleGl0X2xheWVyIjoiMSIsImZpbmdl" +
+  "cnByaW50IjoiMDEyMzQ1Njc4OWFiY2RlZiJ9LCJpbnB1dF9pZHMiOnsiZHR5cGUiOiJJMzIiLCJzaGFwZSI6WzNdLCJkYXRhX29mZnNldHMi" +
+  "OlswLDEyXX0sImhpZGRlbl9zdGF0ZSI6eyJkdHlwZSI6IkYxNiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbMTIsMjBdfSwicGFz" +
+  "dF9rLjAiOnsiZHR5cGUiOiJGMTYiLCJzaGFwZSI6WzIsMV0sImRhdGFfb2Zmc2V0cyI6WzIwLDI0XX0sInBhc3Rfdi4wIjp7ImR0eXBlIjoi" +
+  "RjE2Iiwic2hhcGUiOlsyLDFdLCJkYXRhX29mZnNldHMiOlsyNCwyOF19fSAgICAgAQAAAAIAAAADAAAAADwAQABCgEQARQBGAEcAyA==";
+
 describe("handoff codec", () => {
+  it("reads what Python's safetensors wrote", () => {
+    const target = {
+      fingerprint: FINGERPRINT,
+      numerics: ["w8a8"],
+      exits: [1, 3],
+      hiddenSize: 2,
+      kvSize: 1,
+      vocabSize: 9,
+    } as const;
+    const { handoff, request } = decodeHandoff(Buffer.from(WRITTEN_BY_PYTHON, "base64"), target);
+    expect(request.request_id).toBe('r"é');
+    expect(handoff).toEqual({
+      fingerprint: FINGERPRINT,
+      numerics: "w8a8",
+      exitLayer: 1,
+      positions: 2,
+      inputIds: Int32Array.of(1, 2, 3),
+      hiddenState: Float32Array.of(1, 2, 3, 4.5),
+      pastK: [Float32Array.of(5, 6)],
+      pastV: [Float32Array.of(7, -8)],
+    });
+  });
+
   it("gives back in F32 what it was given, bit for bit", () => {
     fc.assert(
       fc.property(cases, ({ handoff, request, target }) => {
