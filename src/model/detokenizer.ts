@@ -14,6 +14,20 @@ export interface Detokenizer {
   flush(): string;
 }
 
+const SPACE = 0x20;
+
 export function createDetokenizer(tokenizer: Tokenizer): Detokenizer {
-  throw new Error(`not written yet ${tokenizer.controlIds.size}`);
+  const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
+  let atStart = tokenizer.stripsLeadingSpace;
+  return {
+    push(id) {
+      let bytes = tokenizer.bytesOf(id);
+      if (atStart && bytes.length > 0) {
+        if (bytes[0] === SPACE) bytes = bytes.subarray(1);
+        atStart = false;
+      }
+      return { text: decoder.decode(bytes, { stream: true }), bytes: Array.from(bytes) };
+    },
+    flush: () => decoder.decode(),
+  };
 }

@@ -2,9 +2,20 @@
  * The engine in a worker thread: onnxruntime-node computes synchronously, so the thread that serves HTTP must not be
  * the one that runs layers. The thread owns engine and sequences; requests run interleaved, one engine step each.
  */
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff, Numerics } from "../handoff.ts";
 import type { Bundle } from "./bundle.ts";
+import { EngineError } from "./errors.ts";
+import {
+  type Answer,
+  type Call,
+  type CallMessage,
+  fromFailure,
+  type ReplyMessage,
+  type ThreadOptions,
+} from "./node-protocol.ts";
 
 export interface NodeEngineOptions {
   /** Folder of bundle.json. */
@@ -45,5 +56,121 @@ export interface NodeEngine {
  * @throws BundleError, EngineError as `loadEngine`.
  */
 export async function startNodeEngine(options: NodeEngineOptions): Promise<NodeEngine> {
-  return Promise.reject(new Error(`not written yet: ${options.directory}`));
+  const thread = new Thread({
+    directory: options.directory,
+    exits: options.exits ?? null,
+    threads: options.threads ?? null,
+    foreignNumerics: options.foreignNumerics ?? [],
+  });
+  try {
+    const answer = await thread.call({ type: "load" });
+    if (answer.type !== "loaded") throw new TypeError(`the thread answered ${answer.type}`);
+    return {
+      ...answer.loaded,
+      generate: (request, signal, handoff) => generateIn(thread, request, signal, handoff ?? null),
+      prefill: (tokenIds, exit, signal) => prefillIn(thread, tokenIds, exit, signal),
+      close: () => thread.close(),
+    };
+  } catch (error) {
+    await thread.close();
+    throw error;
+  }
+}
+
+async function* generateIn(
+  thread: Thread,
+  request: GenerationRequest,
+  signal: AbortSignal,
+  handoff: Handoff | null,
+): AsyncGenerator<TokenEvent, void> {
+  const stream = thread.newStream();
+  try {
+    await thread.cancellable({ type: "open", stream, request, handoff }, stream, signal);
+    for (;;) {
+      const answer = await thread.cancellable({ type: "next", stream }, stream, signal);
+      if (answer.type !== "event" || answer.event === null) return;
+      yield answer.event;
+    }
+  } finally {
+    thread.cancel(stream);
+  }
+}
+
+async function prefillIn(thread: Thread, tokenIds: readonly number[], exit: number, signal: AbortSignal) {
+  const stream = thread.newStream();
+  const answer = await thread.cancellable({ type: "prefill", stream, tokenIds, exit }, stream, signal);
+  if (answer.type !== "handoff") throw new TypeError(`the thread answered ${answer.type}`);
+  return answer.handoff;
+}
+
+interface Waiting {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Calls and replies. A thread that dies rejects every call that waits, and every later one. */
+class Thread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #calls = 0;
+  #streams = 0;
+  #dead: Error | null = null;
+
+  constructor(options: ThreadOptions) {
+    this.#worker = new Worker(fileURLToPath(import.meta.resolve("./node-worker.ts")), { workerData: options });
+    this.#worker.on("message", (reply: ReplyMessage) => this.#settle(reply));
+    this.#worker.on("error", (error) => this.#die(error));
+    this.#worker.on("exit", () => this.#die(new EngineError("disposed", "the engine's thread has ended")));
+  }
+
+  newStream(): number {
+    return this.#streams++;
+  }
+
+  call(call: Call): Promise<Answer> {
+    if (this.#dead !== null) return Promise.reject(this.#dead);
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const id = this.#calls++;
+    this.#waiting.set(id, { resolve, reject });
+    this.#worker.postMessage({ id, call } satisfies CallMessage);
+    return promise;
+  }
+
+  /** A call that `signal` cuts short: the thread stops within one step, the reason is thrown at once. */
+  async cancellable(call: Call, stream: number, signal: AbortSignal): Promise<Answer> {
+    signal.throwIfAborted();
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = (): void => {
+      this.cancel(stream);
+      aborted.reject(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await Promise.race([this.call(call), aborted.promise]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Nobody waits for it, and of a dead thread nothing is left to cancel. */
+  cancel(stream: number): void {
+    this.call({ type: "cancel", stream }).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #settle(reply: ReplyMessage): void {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if ("answer" in reply) waiting?.resolve(reply.answer);
+    else waiting?.reject(fromFailure(reply.failure));
+  }
+
+  #die(error: Error): void {
+    this.#dead ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#dead);
+    this.#waiting.clear();
+  }
 }

@@ -1,0 +1,122 @@
+/** The computing thread: owns engine and sequences, answers the calls of node-protocol.ts. Started by node-client.ts. */
+import { parentPort, workerData } from "node:worker_threads";
+import type { TokenEvent } from "../generation.ts";
+import type { Handoff } from "../handoff.ts";
+import { openBundle } from "./bundle.ts";
+import { type Engine, loadEngine } from "./engine.ts";
+import { EngineError } from "./errors.ts";
+import { generate } from "./generate.ts";
+import type { Answer, Call, CallMessage, Loaded, ReplyMessage, ThreadOptions } from "./node-protocol.ts";
+import { toFailure } from "./node-protocol.ts";
+import { folderSource } from "./node-source.ts";
+import { nodeRuntime } from "./runtime-node.ts";
+import { BLOCK_TOKENS, Sequence } from "./sequence.ts";
+
+/** Blocks of the prompt whose reading is timed after the warm-up. */
+const TIMED_BLOCKS = 4;
+
+interface Stream {
+  readonly events: AsyncGenerator<TokenEvent, unknown> | null;
+  readonly cancelled: AbortController;
+}
+
+const options = workerData as ThreadOptions;
+const port = parentPort;
+if (port === null) throw new Error("node-worker.ts runs as a worker thread");
+let loading: Promise<Engine> | null = null;
+const streams = new Map<number, Stream>();
+
+port.on("message", ({ id, call }: CallMessage) => {
+  void answer(call).then(
+    (reply) => port.postMessage({ id, answer: reply } satisfies ReplyMessage, buffersOf(reply)),
+    (error: unknown) => port.postMessage({ id, failure: toFailure(error) } satisfies ReplyMessage),
+  );
+});
+
+async function answer(call: Call): Promise<Answer> {
+  switch (call.type) {
+    case "load":
+      loading ??= load();
+      return { type: "loaded", loaded: await describe(await loading) };
+    case "open":
+      open(await engine(), call);
+      return { type: "done" };
+    case "next":
+      return { type: "event", event: await next(call.stream) };
+    case "cancel":
+      await cancel(call.stream);
+      return { type: "done" };
+    case "prefill":
+      return { type: "handoff", handoff: await prefill(await engine(), call) };
+    default:
+      return call satisfies never;
+  }
+}
+
+async function load(): Promise<Engine> {
+  const source = folderSource(options.directory);
+  const bundle = await openBundle(source);
+  const runtime = nodeRuntime(options.threads === null ? {} : { threads: options.threads });
+  const loaded = await loadEngine({ bundle, source, runtime, ...(options.exits && { exits: options.exits }) });
+  await loaded.warmUp();
+  return loaded;
+}
+
+async function engine(): Promise<Engine> {
+  if (loading === null) throw new EngineError("disposed", "the model is not loaded");
+  return loading;
+}
+
+/** What the serving thread wants to know, the prefill rate measured. */
+async function describe(engine: Engine): Promise<Loaded> {
+  const tokens = Math.min(TIMED_BLOCKS * BLOCK_TOKENS, engine.bundle.shape.context_length);
+  const sequence = engine.newSequence(Array.from({ length: tokens }, () => 0));
+  const started = performance.now();
+  await engine.advance(sequence, engine.exits.at(-1) ?? 0, tokens);
+  const seconds = (performance.now() - started) / 1000;
+  return { bundle: engine.bundle, exits: engine.exits, prefillTokensPerSecond: tokens / seconds };
+}
+
+function open(engine: Engine, call: Extract<Call, { type: "open" }>): void {
+  const sequence =
+    call.handoff === null
+      ? engine.newSequence()
+      : Sequence.import(engine.bundle, call.handoff, options.foreignNumerics);
+  const cancelled = new AbortController();
+  streams.set(call.stream, { events: generate(engine, sequence, call.request, cancelled.signal), cancelled });
+}
+
+async function next(id: number): Promise<TokenEvent | null> {
+  const result = await streams.get(id)?.events?.next();
+  if (result === undefined || result.done === true) {
+    streams.delete(id);
+    return null;
+  }
+  return result.value;
+}
+
+async function cancel(id: number): Promise<void> {
+  const stream = streams.get(id);
+  streams.delete(id);
+  stream?.cancelled.abort();
+  await stream?.events?.return(undefined);
+}
+
+async function prefill(engine: Engine, call: Extract<Call, { type: "prefill" }>): Promise<Handoff> {
+  const cancelled = new AbortController();
+  streams.set(call.stream, { events: null, cancelled });
+  try {
+    const sequence = engine.newSequence(call.tokenIds);
+    await engine.advance(sequence, call.exit, sequence.length, cancelled.signal);
+    return sequence.export(call.exit);
+  } finally {
+    streams.delete(call.stream);
+  }
+}
+
+/** An exported state is moved, not copied, to the other thread. */
+function buffersOf(answer: Answer): ArrayBuffer[] {
+  if (answer.type !== "handoff") return [];
+  const { inputIds, hiddenState, pastK, pastV } = answer.handoff;
+  return [inputIds, hiddenState, ...pastK, ...pastV].map((array) => array.buffer as ArrayBuffer);
+}
