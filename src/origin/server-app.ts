@@ -84,7 +84,6 @@ export function createOriginApp(deps: OriginDeps): Hono {
       "content-type": SSE_TYPE,
       "cache-control": "no-store",
       "x-accel-buffering": "no", // proxies must not hold tokens back
-      "x-request-id": accepted.request.request_id,
     });
   });
 

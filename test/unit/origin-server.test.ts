@@ -160,6 +160,12 @@ describe("embedded origin, mock engine", () => {
     expect(metrics.render()).toContain('sortie_origin_requests_total{outcome="length"} 1');
   });
 
+  it("takes any request id", async () => {
+    const { client } = await origin(countingEngine().engine);
+    const events = await collect(await client.generate({ ...request, request_id: "a\nb: \u{1f600}", max_tokens: 1 }, null));
+    expect(ids(events)).toEqual([0]);
+  });
+
   it("stops within one token when the client goes, and frees the place", async () => {
     const { engine, counts } = countingEngine({ tokenMs: 20 });
     const { client, queue, metrics } = await origin(engine);
