@@ -49,6 +49,7 @@ const end = (tokens: number, exit = 12): TokenEvent => ({
   usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens_by_exit: { [exit]: tokens } },
   timings: { queue_ms: 0, prefill_ms: 1, decode_ms: 2 },
 });
+const USAGE = { prompt_tokens: 3, cached_tokens: 0, completion_tokens_by_exit: {} };
 const data = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
 const GOOD = [token(7), token(8), end(2)];
 
@@ -142,10 +143,19 @@ describe("origin client, good servers", () => {
       ports.add(req.socket.remotePort);
       await readBody(req);
       res.writeHead(200, { "content-type": "text/event-stream" });
-      res.end(GOOD.map(data).join(""));
+      res.write(GOOD.map(data).join(""), () => setTimeout(() => res.end(), 20)); // ends after its last event
     });
     for (let i = 0; i < 3; i++) expect((await collect(url)).failure).toBe(null);
     expect(ports.size).toBe(1);
+  });
+
+  it("waits for a reader that is slower than the server may be", async () => {
+    const events: TokenEvent[] = [];
+    for await (const event of await clientOf(await stream(GOOD.map(data).join(""))).generate(request, null)) {
+      events.push(event);
+      await new Promise((resolve) => setTimeout(resolve, TIMEOUTS.idleMs + 50));
+    }
+    expect(events).toEqual(GOOD);
   });
 
   it("reads info", async () => {
@@ -290,6 +300,7 @@ describe("origin client, bad servers", () => {
     ["more tokens than were asked", Array.from({ length: 5 }, () => data(token(1))).join("")],
     ["usage with more tokens than were sent", data(token(1)) + data(end(2))],
     ["usage with fewer tokens than were sent", data(token(1)) + data(end(0))],
+    ["more prompt tokens than were sent", data({ ...end(0), usage: { ...USAGE, prompt_tokens: 4 } })],
     ["usage of another exit", data(token(1)) + data(end(1, 3))],
     ["an endless line", `data: ${"x".repeat(20_000)}`],
     ["an endless ping", `: ${"x".repeat(20_000)}`],

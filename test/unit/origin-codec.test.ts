@@ -267,6 +267,19 @@ describe("handoff codec", () => {
       pastV: [handoff.hiddenState, handoff.hiddenState],
     };
     expect(outcome(encodeHandoff(shallow, { ...request, exit_layer: 1 }), target)).toBe("handoff_exit_mismatch");
+    const rows = (columns: number): Float32Array => new Float32Array(2 * columns);
+    const more = {
+      ...handoff,
+      exitLayer: 1,
+      positions: 2,
+      inputIds: Int32Array.of(1),
+      hiddenState: rows(target.hiddenSize),
+    };
+    const twoOfOne = { ...more, pastK: [rows(target.kvSize)], pastV: [rows(target.kvSize)] };
+    expect(outcome(encodeHandoff(twoOfOne, { ...request, token_ids: [1] }), target)).toBe("handoff_length_mismatch");
+    const { metadata, tensors } = readSafetensors(body);
+    const extra = { name: "more", dtype: "F32", shape: [0], bytes: new Uint8Array(0) };
+    expect(outcome(writeSafetensors(metadata, [...tensors.values(), extra]), target)).toBe("handoff_malformed");
     const infinite = { ...handoff, hiddenState: handoff.hiddenState.map(() => Infinity) };
     expect(outcome(encodeHandoff(infinite, request), target)).toBe("handoff_malformed");
     const other = encodeHandoff(handoff, request);
@@ -316,6 +329,12 @@ describe("safetensors", () => {
     expect(reason(withHeader(file, (h) => h.replace("[2]", "[9007199254740991,9007199254740991]")))).toMatch(/^length/);
     expect(reason(withHeader(file, (h) => h.replace('"dtype":"U8"', '"dtype":"constructor"')))).toMatch(/^dtype/);
     expect(reason(withHeader(file, (h) => h.replace('"a"', '"__proto__"')))).toBe("accepted");
+  });
+
+  it("refuses a header that is cut short in its padding", () => {
+    const empty = writeSafetensors({}, []);
+    expect(empty.at(-1)).toBe(0x20);
+    expect(reason(empty.slice(0, -1))).toMatch(/cut short/);
   });
 
   it("aligns the data to 8 bytes", () => {
