@@ -6,6 +6,7 @@ import type { Handoff } from "../../src/handoff.ts";
 import { createOriginClient, type OriginClientOptions } from "../../src/origin/client.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
 import { OriginError } from "../../src/origin/origin-error.ts";
+import { MAX_BODY_BYTES } from "../../src/origin/protocol.ts";
 import { importSecret, NonceStore, verifySignature } from "../../src/origin/signing.ts";
 
 const SECRET = "a secret of some length";
@@ -195,6 +196,28 @@ describe("origin client, refusals", () => {
     const { failure, error } = await collect(await answering(status, status === 204 ? "" : refusalBody));
     expect([failure, error?.status]).toEqual([kind, status]);
     if (status !== 204) expect(error?.code).toBe("handoff_shape_mismatch");
+  });
+
+  it("follows no redirect: what is signed is for one place", async () => {
+    let followed = false;
+    const elsewhere = await serve((_, res) => {
+      followed = true;
+      res.end();
+    });
+    expect((await collect(await answering(307, "", { location: elsewhere }))).failure).toBe("malformed");
+    expect(followed).toBe(false);
+  });
+
+  it("sends token ids at once when the handoff is beyond the bound", async () => {
+    const types: (string | undefined)[] = [];
+    const url = await serve(async (req, res) => {
+      types.push(req.headers["content-type"]);
+      await readBody(req);
+      res.writeHead(200, { "content-type": "text/event-stream" }).end(GOOD.map(data).join(""));
+    });
+    const large = { ...handoff, hiddenState: new Float32Array(MAX_BODY_BYTES / Float32Array.BYTES_PER_ELEMENT) };
+    for await (const _ of await clientOf(url).generate(request, large));
+    expect(types).toEqual(["application/json"]);
   });
 
   it("passes retry-after on, and survives refusals without a body it knows", async () => {
