@@ -117,7 +117,9 @@ class Thread {
   #dead: Error | null = null;
 
   constructor(options: ThreadOptions) {
-    this.#worker = new Worker(fileURLToPath(import.meta.resolve("./node-worker.ts")), { workerData: options });
+    this.#worker = new Worker(fileURLToPath(new URL("./node-worker.ts", import.meta.url).href), {
+      workerData: options,
+    });
     this.#worker.on("message", (reply: ReplyMessage) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#die(error));
     this.#worker.on("exit", () => this.#die(new EngineError("disposed", "the engine's thread has ended")));

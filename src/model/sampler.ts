@@ -50,16 +50,16 @@ export function confidenceOf(logits: Float32Array, normaliser: number): Confiden
 
 /** The `count` most probable ids, best first, ties by lowest id. @param normaliser `logSumExp(logits)`. */
 export function topLogprobs(logits: Float32Array, normaliser: number, count: number): TokenLogprob[] {
-  const best: TokenLogprob[] = [];
+  const best: number[] = [];
+  const logitOf = (id: number | undefined) => (id === undefined ? -Infinity : (logits[id] ?? -Infinity));
   for (let id = 0; id < logits.length; id++) {
-    const logprob = (logits[id] ?? 0) - normaliser;
-    if (best.length === count && logprob <= (best.at(-1)?.logprob ?? Infinity)) continue;
+    if (best.length === count && logitOf(id) <= logitOf(best.at(-1))) continue;
     let at = best.length;
-    while (at > 0 && (best[at - 1]?.logprob ?? 0) < logprob) at--;
-    best.splice(at, 0, { id, logprob });
+    while (at > 0 && logitOf(best[at - 1]) < logitOf(id)) at--;
+    best.splice(at, 0, id);
     if (best.length > count) best.pop();
   }
-  return best;
+  return best.map((id) => ({ id, logprob: logitOf(id) - normaliser }));
 }
 
 /**

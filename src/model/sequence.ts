@@ -191,7 +191,10 @@ export class Sequence {
       state.values[at]?.set(output.values[at] ?? [], start * this.#kvWidth);
     }
     state.computed = start + tokens;
-    if (tokens === BLOCK_TOKENS && start === state.canonical) state.canonical = state.computed;
+    // Whole, and made from states that were whole themselves.
+    const below = this.#segments[segment - 1]?.canonical ?? state.computed;
+    if (tokens === BLOCK_TOKENS && start === state.canonical && below >= state.computed)
+      state.canonical = state.computed;
   }
 
   /**
