@@ -162,7 +162,9 @@ describe("embedded origin, mock engine", () => {
 
   it("takes any request id", async () => {
     const { client } = await origin(countingEngine().engine);
-    const events = await collect(await client.generate({ ...request, request_id: "a\nb: \u{1f600}", max_tokens: 1 }, null));
+    const events = await collect(
+      await client.generate({ ...request, request_id: "a\nb: \u{1f600}", max_tokens: 1 }, null),
+    );
     expect(ids(events)).toEqual([0]);
   });
 
@@ -193,6 +195,38 @@ describe("embedded origin, mock engine", () => {
     for await (const _ of first) break;
     await queue.idle();
     expect(counts.mostRunning).toBe(1);
+  });
+
+  it("says how long a request waited", async () => {
+    const { engine } = countingEngine({ tokenMs: 10 });
+    const { client } = await origin(engine, { active: 1, waiting: 1 });
+    const short = { ...request, max_tokens: 5 };
+    const first = collect(await client.generate(short, null));
+    const second = await collect(await client.generate(short, null));
+    const queued = [...(await first), ...second].flatMap((event) =>
+      event.type === "end" ? [event.timings.queue_ms] : [],
+    );
+    expect(queued[0]).toBeLessThan(10);
+    expect(queued[1]).toBeGreaterThan(20);
+  });
+
+  it("tells the engine at once that the client is gone", async () => {
+    const { engine, counts } = countingEngine();
+    const stuck: OriginEngine = {
+      ...engine,
+      async *generate(_, signal) {
+        yield { type: "token", id: 1, logprob: -1, exit: 3 };
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    };
+    const { client, queue } = await origin(stuck);
+    const iterator = (await client.generate(request, null))[Symbol.asyncIterator]();
+    await iterator.next();
+    const pending = iterator.next();
+    pending.catch(() => {});
+    await iterator.return?.();
+    await queue.idle();
+    expect(counts.computed).toBe(0);
   });
 
   it("computes so many at once, lets so many wait, and refuses the rest with retry-after", async () => {
