@@ -151,10 +151,13 @@ describe("origin client, good servers", () => {
   });
 
   it("waits for a reader that is slower than the server may be", async () => {
+    const url = await serve((_, res) => {
+      res.writeHead(200, { "content-type": "text/event-stream" }).write(data(GOOD[0]));
+      setTimeout(() => res.end(GOOD.slice(1).map(data).join("")), TIMEOUTS.idleMs + 100);
+    });
     const events: TokenEvent[] = [];
-    for await (const event of await clientOf(await stream(GOOD.map(data).join(""))).generate(request, null)) {
-      events.push(event);
-      await new Promise((resolve) => setTimeout(resolve, TIMEOUTS.idleMs + 50));
+    for await (const event of await clientOf(url).generate(request, null)) {
+      if (events.push(event) === 1) await new Promise((resolve) => setTimeout(resolve, TIMEOUTS.idleMs + 50));
     }
     expect(events).toEqual(GOOD);
   });

@@ -123,11 +123,11 @@ describe("the queue", () => {
   it("lets one who waits leave without giving a turn away", async () => {
     const queue = new RequestQueue({ active: 1, waiting: 2 });
     const [a, b, c] = [queue.enter()!, queue.enter()!, queue.enter()!];
-    b.leave();
-    expect(await state(c.turn)).toBe("waits");
-    a.leave();
-    expect(await state(c.turn)).toBe("turn");
     c.leave();
+    expect(await state(b.turn)).toBe("waits");
+    a.leave();
+    expect(await state(b.turn)).toBe("turn");
+    b.leave();
     await queue.idle();
     expect(await state(queue.enter()!.turn)).toBe("turn");
   });
