@@ -2,7 +2,6 @@
 import type { HandoffTarget } from "../origin/handoff-codec.ts";
 import { decodeHandoff } from "../origin/handoff-codec.ts";
 import { decodeJsonFrame, FRAME_HANDOFF, readFrames } from "./frames.ts";
-import type { EdgeExit } from "./exit-object.ts";
 import {
   edgeJsonEventSchema,
   edgeRefusalSchema,
@@ -31,7 +30,7 @@ export interface EdgeClient {
 }
 
 export interface EdgePool {
-  readonly namespace: DurableObjectNamespace<EdgeExit>;
+  readonly namespace: DurableObjectNamespace;
   /** Objects a location. */
   readonly shards: number;
   /** The Cloudflare location that serves the request: an exit far away is no edge exit. */
@@ -41,7 +40,7 @@ export interface EdgePool {
 }
 
 export function createEdgeClient(pool: EdgePool): EdgeClient {
-  const shard = (index: number): DurableObjectStub<EdgeExit> =>
+  const shard = (index: number): DurableObjectStub =>
     pool.namespace.get(pool.namespace.idFromName(`${pool.location}/${index}`));
   return {
     async run(job, signal) {

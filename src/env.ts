@@ -1,0 +1,88 @@
+/** What the platform binds to the Worker, and the settings read from it. A leaf. */
+import { z } from "zod";
+
+/** Bindings of wrangler.toml. Variables are strings as the platform gives them; read them through {@link settings}. */
+export interface Env {
+  /** The model's files; never served to the public. */
+  readonly ASSETS: Fetcher;
+  /** The pool of edge exits. */
+  readonly EDGE_EXIT: DurableObjectNamespace;
+  readonly API_KEY: string;
+  readonly EDGE_EXITS: string;
+  readonly EDGE_SHARDS?: string;
+  readonly ORIGIN_URL?: string;
+  readonly ORIGIN_SECRET?: string;
+  readonly CORS_ORIGINS?: string;
+}
+
+/** Objects a location; a shard takes four answers at once, so 64 is beyond what one location is asked for. */
+const MAX_SHARDS = 64;
+/** Deepest LLaMA: 126 layers. */
+const MAX_LAYER = 256;
+
+const list = (text: string): string[] =>
+  text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+
+const isHttpUrl = (text: string): boolean => {
+  const url = URL.parse(text);
+  return url !== null && (url.protocol === "http:" || url.protocol === "https:");
+};
+
+const layerSchema = z.int("must be layer numbers, e.g. 3,6").min(1).max(MAX_LAYER);
+
+const environmentSchema = z
+  .object({
+    API_KEY: z.string("is missing").regex(/^[\x21-\x7e]+$/, "must be one word of printable ASCII characters"),
+    EDGE_EXITS: z
+      .string("is missing")
+      .transform((text) => list(text).map(Number))
+      .pipe(z.array(layerSchema).min(1, "must name layers, e.g. 3,6"))
+      .transform((exits): readonly number[] => exits.toSorted((a, b) => a - b)),
+    EDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_SHARDS).default(1),
+    ORIGIN_URL: z
+      .string()
+      .refine((url) => url === "" || isHttpUrl(url), "must be an http or https address, or empty")
+      .default(""),
+    ORIGIN_SECRET: z.string().default(""),
+    CORS_ORIGINS: z
+      .string()
+      .default("")
+      .transform((text): readonly string[] => list(text))
+      .refine(
+        (origins) => origins.every((origin) => origin === "*" || URL.parse(origin)?.origin === origin),
+        'must be "*" or origins such as https://app.example, separated by commas',
+      ),
+  })
+  .refine(({ ORIGIN_URL, ORIGIN_SECRET }) => ORIGIN_URL === "" || ORIGIN_SECRET !== "", {
+    path: ["ORIGIN_SECRET"],
+    error: "must be set when ORIGIN_URL is",
+  })
+  .transform((env) => ({
+    apiKey: env.API_KEY,
+    /** Layers, ascending. */
+    edgeExits: env.EDGE_EXITS,
+    /** Objects a location. */
+    edgeShards: env.EDGE_SHARDS,
+    /** null: the edge answers alone. */
+    origin: env.ORIGIN_URL === "" ? null : { url: env.ORIGIN_URL, secret: env.ORIGIN_SECRET },
+    /** Origins of browsers that may read answers; `*` is every one. */
+    corsOrigins: env.CORS_ORIGINS,
+  }));
+export type Settings = z.infer<typeof environmentSchema>;
+
+/** The variables of {@link Env} alone. */
+export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT">;
+
+/**
+ * Reads the variables.
+ * @throws Error naming every variable that does not fit; never its value, which may be a secret
+ */
+export function settings(env: Readonly<EnvVariables>): Settings {
+  const parsed = environmentSchema.safeParse(env);
+  if (parsed.success) return parsed.data;
+  const wrong = parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`);
+  throw new Error(`configuration: ${wrong.join("; ")}`);
+}
