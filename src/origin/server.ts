@@ -25,6 +25,8 @@ const HEADERS_TIMEOUT_MS = 10_000;
 /** Milliseconds answers may still take after a signal to end; supervisors kill after 30 s. */
 const DRAIN_MS = 25_000;
 
+/** Milliseconds in which one Ctrl-C may arrive twice: from the terminal and from a parent that passes it on. */
+const REPEATED_SIGNAL_MS = 1_000;
 /** Milliseconds for the last bytes of finished answers, and between looks at what is idle by then. */
 const CLOSE_MS = 2_000;
 const SWEEP_MS = 20;
@@ -128,9 +130,12 @@ async function start(settings: Settings): Promise<void> {
       `exits ${engine.exits.join(", ")}, prefill ${Math.round(engine.prefillTokensPerSecond)} tokens/s)`,
   );
 
-  /** Lets answers finish, then ends them, then everything. A second signal ends at once. */
+  /** Lets answers finish, then ends them, then everything. A second signal, when a person sends it, ends at once. */
+  let drainingSince = 0;
   const drain = async (signal: string): Promise<void> => {
-    if (draining) process.exit(1);
+    if (draining && performance.now() - drainingSince > REPEATED_SIGNAL_MS) process.exit(1);
+    if (draining) return;
+    drainingSince = performance.now();
     draining = true;
     log({ level: "info", event: "draining", signal, in_flight: queue.size });
     const patience = setTimeout(() => end.abort(), DRAIN_MS);
