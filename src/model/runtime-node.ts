@@ -11,6 +11,7 @@ export interface NodeRuntimeOptions {
 export function nodeRuntime(options: NodeRuntimeOptions = {}): Runtime {
   return {
     name: `onnxruntime-node ${env.versions.node ?? ""}`.trim(),
+    warmUpMs: 0,
     async create(graph: Uint8Array, weights: readonly GraphWeights[]) {
       const session = await InferenceSession.create(graph, {
         ...SESSION_OPTIONS,

@@ -29,6 +29,8 @@ export interface GraphWeights {
 export interface Runtime {
   /** For logs: `onnxruntime-web 1.30.0`. */
   readonly name: string;
+  /** For how many milliseconds of running its code still becomes faster; 0 for code compiled ahead of time. */
+  readonly warmUpMs: number;
   /** Holds no reference to `graph` or `weights` once the promise settles. */
   create(graph: Uint8Array, weights: readonly GraphWeights[]): Promise<GraphSession>;
 }

@@ -84,6 +84,7 @@ export function mockModel(options: MockOptions = {}): MockModel {
     },
     runtime: {
       name: "mock",
+      warmUpMs: 0,
       create: (bytes) => {
         const name = new TextDecoder().decode(bytes);
         model.open++;
