@@ -140,6 +140,5 @@ export const greedy = (change: Partial<GenerationRequest>): GenerationRequest =>
 });
 
 export type Token = Extract<TokenEvent, { type: "token" }>;
-export type End = Extract<TokenEvent, { type: "end" }>;
 
 export const tokensOf = (events: readonly TokenEvent[]): Token[] => events.filter((event) => event.type === "token");
