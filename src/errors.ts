@@ -10,7 +10,7 @@ export type ErrorType =
   | "server_error";
 
 export interface ErrorDetails {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 415 | 429 | 499 | 500 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 415 | 429 | 431 | 499 | 500 | 502 | 503 | 504;
   readonly type: ErrorType;
   readonly code: string | null;
   /** The request field at fault, e.g. `messages[0].content`. */

@@ -1,0 +1,105 @@
+/** Mounts middleware and routes, and turns every failure into OpenAI's error form. */
+import { Hono, type Context, type MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUEST_ID_CHARS } from "./api/bounds.ts";
+import { settings } from "./env.ts";
+import { ApiError, type ErrorDetails } from "./errors.ts";
+import { chatCompletions } from "./routes/chat-completions.ts";
+import type { AppEnv, Flow } from "./routes/context.ts";
+import { toApiError } from "./routes/failure.ts";
+import { health } from "./routes/health.ts";
+import { models } from "./routes/models.ts";
+import { bearerKey, sameKey } from "./tenant/keys.ts";
+
+/** Headers a browser's script may read. */
+const EXPOSED_HEADERS = ["x-request-id", "openai-processing-ms", "x-sortie-exit", "x-sortie-tier", "x-sortie-route"];
+/** Seconds a browser may remember a preflight: Chromium's longest. */
+const PREFLIGHT_MAX_AGE = 7200;
+
+export function createApp(flow: Flow): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  app.onError((error, c) => fail(c, toApiError(error, c.var.requestId, c.req.raw.signal.aborted)));
+  app.notFound((c) => fail(c, refusal(404, null, `Unknown request URL: ${c.req.method} ${c.req.path}.`)));
+
+  app.use(requestId({ limitLength: MAX_REQUEST_ID_CHARS }), processingTime);
+  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }));
+  app.use(crossOrigin());
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
+  app.use(boundedHeaders);
+  app.use("/v1/*", authenticate, bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+
+  app.route("/v1/chat/completions", chatCompletions(flow));
+  app.route("/v1/models", models(flow));
+  app.route("/healthz", health(flow));
+  return app;
+}
+
+const processingTime: MiddlewareHandler<AppEnv> = async (c, next) => {
+  c.set("startedAt", Date.now());
+  await next();
+  c.header("openai-processing-ms", String(Date.now() - c.var.startedAt));
+};
+
+function crossOrigin(): MiddlewareHandler<AppEnv> {
+  return cors({
+    origin(origin, c: Context<AppEnv>) {
+      const allowed = settings(c.env).corsOrigins;
+      if (allowed.includes("*")) return "*";
+      return allowed.includes(origin) ? origin : null;
+    },
+    allowMethods: ["GET", "POST"],
+    exposeHeaders: EXPOSED_HEADERS,
+    maxAge: PREFLIGHT_MAX_AGE,
+  });
+}
+
+const boundedHeaders: MiddlewareHandler<AppEnv> = async (c, next) => {
+  let bytes = 0;
+  for (const [name, value] of c.req.raw.headers) bytes += name.length + value.length;
+  if (bytes > MAX_HEADER_BYTES) {
+    throw refusal(431, "headers_too_large", `The request's headers are larger than ${MAX_HEADER_BYTES} bytes.`);
+  }
+  await next();
+};
+
+/** Before anything of the body is read. */
+const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const presented = bearerKey(c.req.header("authorization"));
+  const valid = presented !== null && (await sameKey(presented, settings(c.env).apiKey));
+  if (!valid) {
+    const why =
+      presented === null
+        ? "You did not provide an API key. Send it in the Authorization header: 'Authorization: Bearer YOUR_KEY'."
+        : "Incorrect API key provided.";
+    throw refusal(401, "invalid_api_key", why, { "www-authenticate": "Bearer" });
+  }
+  await next();
+};
+
+function tooLarge(): never {
+  throw refusal(413, "body_too_large", `The request's body is larger than ${MAX_BODY_BYTES} bytes.`);
+}
+
+function wrongMethod(c: Context, methods: string[]): Response {
+  const allow = methods.join(", ");
+  const message = `Not allowed to ${c.req.method} on ${c.req.path}. Allowed: ${allow}.`;
+  return fail(c, refusal(405, "method_not_allowed", message, { allow }));
+}
+
+function refusal(
+  status: ErrorDetails["status"],
+  code: string | null,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): ApiError {
+  return new ApiError(message, { status, type: "invalid_request_error", code, headers });
+}
+
+function fail(c: Context, error: ApiError): Response {
+  for (const [name, value] of Object.entries(error.headers)) c.header(name, value);
+  return Response.json(error.toBody(), { status: error.status, headers: c.res.headers });
+}

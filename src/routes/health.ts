@@ -1,0 +1,63 @@
+/** `GET /healthz`: what is served, and which tiers can serve it. Open to everyone, so it says nothing else. */
+import { Hono } from "hono";
+import type { ChatDeps } from "../chat.ts";
+import type { AppEnv, Flow } from "./context.ts";
+
+/** A tier that takes longer to say that it is there is not there. */
+const PROBE_TIMEOUT_MS = 2_000;
+
+/** `foreign`: an origin of another checkpoint, whose exits are not ours. */
+type OriginState = "absent" | "reachable" | "unreachable" | "foreign";
+
+export function health({ chatDeps }: Flow): Hono<AppEnv> {
+  return new Hono<AppEnv>().get("/", async (c) => {
+    const deps = await chatDeps(c.env, c.req.raw);
+    const [edge, origin] = await Promise.all([edgeState(deps), originState(deps)]);
+    const { bundle, router } = deps.catalogue;
+    const serving = edge !== null || origin === "reachable";
+    const body = {
+      status: serving ? "ok" : "unavailable",
+      model: bundle.name,
+      fingerprint: bundle.fingerprint,
+      numerics: bundle.numerics,
+      exits: bundle.exits,
+      edge_exits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
+      calibrated: router !== null,
+      edge: edge ?? "unreachable",
+      origin,
+    };
+    return c.json(body, serving ? 200 : 503);
+  });
+}
+
+async function edgeState({ edge }: ChatDeps) {
+  try {
+    const { loaded, active, waiting } = await before(edge.status());
+    return { loaded, active, waiting };
+  } catch {
+    return null;
+  }
+}
+
+async function originState({ origin, catalogue }: ChatDeps): Promise<OriginState> {
+  if (origin === null) return "absent";
+  try {
+    const info = await origin.info(AbortSignal.timeout(PROBE_TIMEOUT_MS));
+    return info.fingerprint === catalogue.bundle.fingerprint ? "reachable" : "foreign";
+  } catch {
+    return "unreachable";
+  }
+}
+
+/** @throws Error when the probe takes too long */
+async function before<T>(probe: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("no answer in time")), PROBE_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([probe, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,66 @@
+/** How an answer ended, told once, whoever ended it. */
+import type { AnswerEnd } from "../api/chat-response.ts";
+import { completionTokens } from "../api/chat-response.ts";
+import type { ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
+import { log } from "../log.ts";
+
+export type Outcome =
+  | { readonly kind: "completed"; readonly end: AnswerEnd }
+  /** The reader left; tokens that were sent, by exit layer. */
+  | { readonly kind: "cancelled"; readonly sent: Readonly<Record<string, number>> }
+  | { readonly kind: "failed"; readonly sent: Readonly<Record<string, number>> };
+
+/**
+ * Passes events on and tells the outcome when they end.
+ * @param signal aborted when the client is gone: what is thrown after that is a cancellation
+ */
+export async function* observed(
+  events: AsyncIterable<TextEvent>,
+  signal: AbortSignal,
+  report: (outcome: Outcome) => void,
+): AsyncGenerator<TextEvent, void> {
+  const sent: Record<string, number> = {};
+  let outcome: Outcome = { kind: "cancelled", sent };
+  try {
+    for await (const event of events) {
+      if (event.type === "end") outcome = { kind: "completed", end: event };
+      else for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
+      yield event;
+    }
+  } catch (error) {
+    if (!signal.aborted) outcome = { kind: "failed", sent };
+    throw error;
+  } finally {
+    report(outcome);
+  }
+}
+
+/** The one line of a chat request that got an answer. Attribute names follow OpenTelemetry's for generative AI. */
+export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Outcome, startedAt: number): void {
+  const shared = {
+    request_id: request.requestId,
+    "gen_ai.request.model": request.model,
+    "gen_ai.response.model": answer.model,
+    first_exit: answer.route.exit,
+    first_tier: answer.route.tier,
+    route: answer.route.reason,
+    duration_ms: Date.now() - startedAt,
+  };
+  if (outcome.kind !== "completed") {
+    const fields = { ...shared, "gen_ai.usage.input_tokens": answer.promptTokens, tokens_by_exit: outcome.sent };
+    log(`chat.${outcome.kind}`, fields, outcome.kind === "failed" ? "error" : "info");
+    return;
+  }
+  const { usage, timings, finishReason, route } = outcome.end;
+  log("chat.completed", {
+    ...shared,
+    exit: route.exit,
+    tier: route.tier,
+    "gen_ai.response.finish_reason": finishReason,
+    "gen_ai.usage.input_tokens": usage.prompt_tokens,
+    "gen_ai.usage.output_tokens": completionTokens(usage),
+    cached_tokens: usage.cached_tokens,
+    tokens_by_exit: usage.completion_tokens_by_exit,
+    ...timings,
+  });
+}
