@@ -38,6 +38,8 @@ export interface OriginDeps {
   readonly draining: () => boolean;
   /** Aborted when the server ends whatever still runs. */
   readonly serverSignal: AbortSignal;
+  /** Told of every answer that failed for a reason of ours: the engine may be gone. */
+  readonly onFailure: () => void;
   readonly log: (line: LogLine) => void;
 }
 
@@ -77,6 +79,7 @@ export function createOriginApp(deps: OriginDeps): Hono {
       onEnd: (outcome, cause) => {
         metrics.requestEnded(outcome);
         log(record.line(outcome, cause));
+        if (outcome === "failed" && describe(cause).code === "origin_failed") deps.onFailure();
       },
       describe,
     });

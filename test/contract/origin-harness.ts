@@ -34,20 +34,20 @@ export class OriginUnderTest {
   static async start(): Promise<OriginUnderTest> {
     const running = process.env["SORTIE_ORIGIN_URL"];
     if (running !== undefined) return new OriginUnderTest(running, process.env["ORIGIN_SECRET"] ?? "", null);
+    const command = process.env["SORTIE_ORIGIN_COMMAND"];
+    return command === undefined ? OriginUnderTest.startEmbedded() : OriginUnderTest.#spawn(command.split(" "));
+  }
+
+  /** @param nodeOptions for Node itself */
+  static startEmbedded(nodeOptions: readonly string[] = []): Promise<OriginUnderTest> {
+    const server = [join(ROOT, "src/origin/server.ts"), "--bundle", BUNDLE, "--port", "0", ...CAPACITY];
+    return OriginUnderTest.#spawn([process.execPath, ...nodeOptions, ...server]);
+  }
+
+  static async #spawn([program, ...options]: readonly string[]): Promise<OriginUnderTest> {
     const secret = randomBytes(32).toString("hex");
-    const command = process.env["SORTIE_ORIGIN_COMMAND"]?.split(" ") ?? [
-      process.execPath,
-      join(ROOT, "src/origin/server.ts"),
-      "--bundle",
-      BUNDLE,
-      "--port",
-      "0",
-      ...CAPACITY,
-    ];
-    const child = spawn(command[0]!, command.slice(1), {
-      env: { ...process.env, ORIGIN_SECRET: secret },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const env = { ...process.env, ORIGIN_SECRET: secret };
+    const child = spawn(program!, options, { env, stdio: ["ignore", "pipe", "inherit"] });
     return new OriginUnderTest(await readyUrl(child), secret, child);
   }
 

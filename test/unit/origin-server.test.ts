@@ -111,7 +111,7 @@ async function origin(engine: OriginEngine, limits = { active: 2, waiting: 2 }) 
   const queue = new RequestQueue(limits);
   const metrics = new Metrics(queue);
   const log: LogLine[] = [];
-  const state = { draining: false, end: new AbortController() };
+  const state = { draining: false, end: new AbortController(), failures: 0 };
   const app = createOriginApp({
     engine,
     key: await importSecret(SECRET),
@@ -120,6 +120,7 @@ async function origin(engine: OriginEngine, limits = { active: 2, waiting: 2 }) 
     metrics,
     draining: () => state.draining,
     serverSignal: state.end.signal,
+    onFailure: () => void state.failures++,
     log: (line) => log.push(line),
   });
   const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }) as Server;
@@ -246,7 +247,7 @@ describe("embedded origin, mock engine", () => {
 
   it("tells a failure in mid-stream without saying why; the log has the reason", async () => {
     const { engine } = countingEngine({ failAt: 2 });
-    const { client, log, queue } = await origin(engine);
+    const { client, log, queue, state } = await origin(engine);
     const events: TokenEvent[] = [];
     const reading = (async () => {
       for await (const event of await client.generate(request, null)) events.push(event);
@@ -258,6 +259,7 @@ describe("embedded origin, mock engine", () => {
     });
     expect(ids(events)).toEqual([0, 1]);
     await queue.idle();
+    expect(state.failures).toBe(1);
     expect(log[0]).toMatchObject({
       level: "error",
       outcome: "failed",
