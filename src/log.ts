@@ -33,7 +33,8 @@ const MAX_CAUSES = 5;
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at !== undefined && parts.length < MAX_CAUSES; at = at instanceof Error ? at.cause : undefined) {
-    parts.push(at instanceof Error ? (at.stack ?? String(at)) : String(at));
+    if (at instanceof Error) parts.push(at.stack ?? String(at));
+    else parts.push(typeof at === "string" ? at : `a thrown ${typeof at}`);
   }
   return parts.join("\ncaused by ");
 }

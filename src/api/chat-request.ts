@@ -111,10 +111,13 @@ export const chatCompletionSchema = z
     verbosity: unsupported(z.literal("medium")),
     web_search_options: unsupported(),
   })
-  .refine(({ max_tokens: older, max_completion_tokens: newer }) => (older ?? newer) === (newer ?? older), {
-    path: ["max_tokens"],
-    error: "'max_tokens' and 'max_completion_tokens' differ: send only one of them",
-  })
+  .refine(
+    ({ max_tokens: older, max_completion_tokens: newer }) => (older ?? newer ?? null) === (newer ?? older ?? null),
+    {
+      path: ["max_tokens"],
+      error: "'max_tokens' and 'max_completion_tokens' differ: send only one of them",
+    },
+  )
   .refine(({ logprobs, top_logprobs }) => logprobs === true || (top_logprobs ?? null) === null, {
     path: ["top_logprobs"],
     error: "'top_logprobs' is only allowed when 'logprobs' is true",

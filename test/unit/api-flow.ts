@@ -1,0 +1,81 @@
+/** A scripted flow: the HTTP surface under test answers from these events instead of a model. */
+import { createApp } from "../../src/app.ts";
+import type { ChatDeps } from "../../src/chat.ts";
+import type { ChatAnswer, ChatRequest, TextEvent, TextToken } from "../../src/conversation.ts";
+import type { Env } from "../../src/env.ts";
+import type { Flow } from "../../src/routes/context.ts";
+
+export const KEY = "sk-sortie-demo-local";
+export const ENV = { API_KEY: KEY, EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example" } as unknown as Env;
+
+export function token(text: string, exit = 3, logprob = -0.5): TextToken {
+  return { text, bytes: [...new TextEncoder().encode(text)], logprob, exit, top: [{ text, bytes: [1], logprob }] };
+}
+
+export function piece(...tokens: TextToken[]): TextEvent {
+  return { type: "text", text: tokens.map(({ text }) => text).join(""), tokens };
+}
+
+export const END: TextEvent = {
+  type: "end",
+  finishReason: "stop",
+  usage: { prompt_tokens: 7, cached_tokens: 4, completion_tokens_by_exit: { 3: 2, 12: 1 } },
+  timings: { queue_ms: 1, prefill_ms: 2, decode_ms: 3 },
+  route: { exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" },
+};
+
+export interface Script {
+  /** What the answer yields; a thrown error breaks the answer. */
+  readonly events?: (signal: AbortSignal) => AsyncIterable<TextEvent>;
+  /** Thrown instead of answering. */
+  readonly refusal?: unknown;
+  readonly deps?: Partial<ChatDeps>;
+}
+
+async function* defaultEvents(): AsyncGenerator<TextEvent, void> {
+  yield piece(token("Par"), token("is"));
+  yield piece(token(".", 12));
+  yield END;
+}
+
+/** The app over a scripted flow, and what it asked of the flow. */
+export function scriptedApp(script: Script = {}) {
+  const asked: ChatRequest[] = [];
+  const signals: AbortSignal[] = [];
+  const deps = {
+    settings: { edgeExits: [3, 6] },
+    catalogue: {
+      bundle: { name: "tiny", fingerprint: "0123456789abcdef", numerics: "w8a8", exits: [3, 6, 9, 12] },
+      router: null,
+    },
+    edge: { status: async () => ({ loaded: true, exits: [3, 6], active: 0, waiting: 0, decoded_tokens: 0 }) },
+    origin: null,
+    ...script.deps,
+  } as unknown as ChatDeps;
+  const flow: Flow = {
+    chatDeps: async () => deps,
+    async chat(_, request, signal): Promise<ChatAnswer> {
+      asked.push(request);
+      signals.push(signal);
+      if (script.refusal !== undefined) throw script.refusal;
+      return {
+        model: "tiny",
+        route: { exit: 3, tier: "edge", reason: "gate=prompt; score=0.900; reason=easy" },
+        promptTokens: 7,
+        events: (script.events ?? defaultEvents)(signal),
+      };
+    },
+  };
+  const app = createApp(flow);
+  /** One request to the app. A body that is no string becomes JSON. */
+  const send = (path: string, init: RequestInit & { json?: unknown } = {}) => {
+    const { json, headers, ...rest } = init;
+    const body = json === undefined ? {} : { body: JSON.stringify(json), method: "POST" };
+    const type: Record<string, string> = json === undefined ? {} : { "content-type": "application/json" };
+    const all = { authorization: `Bearer ${KEY}`, ...type, ...(headers as Record<string, string>) };
+    return app.request(path, { ...rest, ...body, headers: all }, ENV);
+  };
+  return { send, asked, signals, app };
+}
+
+export const MESSAGES = [{ role: "user", content: "What is the capital of France?" }];

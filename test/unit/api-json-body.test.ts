@@ -1,0 +1,65 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { jsonDepth, readJson } from "../../src/api/json-body.ts";
+
+const request = (body: BodyInit, contentType: string | null = "application/json") => {
+  const made = new Request("http://localhost", { method: "POST", body });
+  if (contentType === null) made.headers.delete("content-type");
+  else made.headers.set("content-type", contentType);
+  return made;
+};
+
+/** Depth by definition. */
+function depthOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf));
+}
+
+describe("JSON bodies", () => {
+  test.each(["application/json", "application/json; charset=utf-8", "Application/JSON"])("%s is read", async (type) => {
+    expect(await readJson(request('{"a": 1}', type))).toEqual({ a: 1 });
+  });
+
+  test.each(["text/plain", "application/jsonp", null])("content type %s: 415", async (type) => {
+    await expect(readJson(request("{}", type))).rejects.toMatchObject({
+      status: 415,
+      code: "unsupported_content_type",
+    });
+  });
+
+  test.each<[string, BodyInit]>([
+    ["nothing", ""],
+    ["half", '{"a": '],
+    ["a single quote", "{'a': 1}"],
+    ["not UTF-8", new Uint8Array([0x22, 0xff, 0x22])],
+    ["too deep", "[".repeat(17) + "]".repeat(17)],
+    ["far too deep", "[".repeat(500_000)],
+  ])("%s: 400", async (_, body) => {
+    await expect(readJson(request(body))).rejects.toMatchObject({ status: 400, type: "invalid_request_error" });
+  });
+
+  test("16 levels are read", async () => {
+    expect(await readJson(request("[".repeat(16) + "]".repeat(16)))).toEqual(
+      JSON.parse("[".repeat(16) + "]".repeat(16)),
+    );
+  });
+
+  test("depth is that of the value, whatever its strings hold", () => {
+    const strings = fc.oneof(fc.string(), fc.constantFrom("[[[", "}\\", '\\"{', "\\\\"));
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 6 },
+        strings,
+        fc.array(tie("value"), { maxLength: 3 }),
+        fc.dictionary(strings, tie("value"), { maxKeys: 3 }),
+      ),
+    }));
+    fc.assert(fc.property(value, (sample) => jsonDepth(JSON.stringify(sample)) === depthOf(sample)));
+  });
+
+  test("a hostile text of a megabyte is measured in one pass", () => {
+    const started = performance.now();
+    jsonDepth(`"${'\\"'.repeat(500_000)}`);
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+});

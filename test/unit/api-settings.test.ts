@@ -1,0 +1,90 @@
+import { describe, expect, test, vi } from "vitest";
+import { settings } from "../../src/env.ts";
+import { describeError, log } from "../../src/log.ts";
+import { bearerKey, sameKey } from "../../src/tenant/keys.ts";
+
+const variables = {
+  API_KEY: "sk-sortie-demo-local",
+  EDGE_EXITS: "6, 3",
+  EDGE_SHARDS: "2",
+  ORIGIN_URL: "http://127.0.0.1:8788",
+  ORIGIN_SECRET: "local-development-only",
+  CORS_ORIGINS: "https://app.example, https://b.example:8443",
+};
+
+describe("settings", () => {
+  test("strings become what they mean", () => {
+    expect(settings(variables)).toEqual({
+      apiKey: "sk-sortie-demo-local",
+      edgeExits: [3, 6],
+      edgeShards: 2,
+      origin: { url: "http://127.0.0.1:8788", secret: "local-development-only" },
+      corsOrigins: ["https://app.example", "https://b.example:8443"],
+    });
+  });
+
+  test("what may be left out", () => {
+    const { API_KEY, EDGE_EXITS } = variables;
+    expect(settings({ API_KEY, EDGE_EXITS })).toMatchObject({ edgeShards: 1, origin: null, corsOrigins: [] });
+    expect(settings({ ...variables, ORIGIN_URL: "" }).origin).toBeNull();
+  });
+
+  test.each([
+    ["API_KEY", ""],
+    ["API_KEY", "two words"],
+    ["EDGE_EXITS", ""],
+    ["EDGE_EXITS", "three"],
+    ["EDGE_EXITS", "0"],
+    ["EDGE_SHARDS", "0"],
+    ["EDGE_SHARDS", "many"],
+    ["ORIGIN_URL", "ftp://secret-host"],
+    ["ORIGIN_URL", "secret-host"],
+    ["ORIGIN_SECRET", ""],
+    ["CORS_ORIGINS", "other.example"],
+    ["CORS_ORIGINS", "https://other.example/path"],
+  ])("%s=%j is refused by name, its value never told", (name, value) => {
+    const attempt = () => settings({ ...variables, [name]: value });
+    expect(attempt).toThrow(new RegExp(`^configuration: ${name} `));
+    if (value.length > 5) expect(attempt).not.toThrow(value);
+  });
+
+  test("every variable that is wrong is named at once", () => {
+    expect(() => settings({ ...variables, API_KEY: "", EDGE_SHARDS: "x" })).toThrow(/API_KEY .*; EDGE_SHARDS /);
+  });
+});
+
+describe("keys", () => {
+  test("only the same key is the same", async () => {
+    expect(await sameKey("abc", "abc")).toBe(true);
+    for (const other of ["", "ab", "abcd", "abd", "ABC"]) expect(await sameKey(other, "abc")).toBe(false);
+  });
+
+  test.each([
+    ["Bearer abc", "abc"],
+    ["bearer abc", "abc"],
+    ["Bearer", null],
+    ["Bearer a b", null],
+    ["Basic abc", null],
+    [undefined, null],
+  ])("%j carries %j", (header, key) => expect(bearerKey(header)).toBe(key));
+});
+
+describe("log", () => {
+  test("one line of JSON, long values clipped", () => {
+    const spy = vi.spyOn(console, "error").mockImplementation(() => {});
+    log("test.event", { text: `a\nb${"x".repeat(10_000)}`, tokens: { 3: 1 } }, "error");
+    const line = spy.mock.calls[0]?.[0] as string;
+    spy.mockRestore();
+    expect(line).not.toContain("\n");
+    expect(line.length).toBeLessThan(5_000);
+    expect(JSON.parse(line)).toMatchObject({ level: "error", event: "test.event", tokens: { 3: 1 } });
+  });
+
+  test("an error's causes are told, even when they go in a circle", () => {
+    const error = new Error("outer", { cause: new Error("inner") });
+    expect(describeError(error)).toMatch(/outer[\s\S]*caused by [\s\S]*inner/);
+    const circle = new Error("circle");
+    circle.cause = circle;
+    expect(describeError(circle).match(/circle/g)?.length).toBeGreaterThan(0);
+  });
+});
