@@ -1,0 +1,139 @@
+/** Writes a bundle: the graphs of a checkpoint, their weights, its tokenizer, and bundle.json that lists them. */
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { BUNDLE_FORMAT, bundleSchema, type Bundle, type BundleFile, type BundleGraph } from "../../src/model/bundle.ts";
+import { readConfig, type Checkpoint, type ConfigOptions } from "./config.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { float32 } from "./float32.ts";
+import type { Numerics } from "./numerics.ts";
+import { WeightFiles } from "./onnx/weights.ts";
+import { rimGraph } from "./rim.ts";
+import { Safetensors } from "./safetensors.ts";
+import { segmentGraph } from "./segment.ts";
+import { assertAllUsed } from "./tensors.ts";
+import { w8a8 } from "./w8a8.ts";
+
+export interface ExportOptions extends ConfigOptions {
+  /** Folder of a Hugging Face checkpoint. */
+  readonly checkpoint: string;
+  /** Folder to write; made when missing, emptied of an older bundle's files. */
+  readonly out: string;
+  readonly numerics: Bundle["numerics"];
+  /** Public model name; by default the checkpoint folder's. */
+  readonly name?: string | undefined;
+  /** Called before each graph and at the end. */
+  readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
+}
+
+const NUMERICS: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8 };
+const TOKENIZER_FILES = { tokenizer: "tokenizer.json", config: "tokenizer_config.json" } as const;
+const ROUTER_FILE = "router.json";
+const BUNDLE_FILE = "bundle.json";
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+function writeFile(folder: string, path: string, bytes: Uint8Array): BundleFile {
+  writeFileSync(join(folder, path), bytes);
+  return { path, bytes: bytes.length, sha256: sha256(bytes) };
+}
+
+/** One graph and its weight files under a common prefix. */
+function writeGraph(folder: string, prefix: string, build: (weights: WeightFiles) => Uint8Array): BundleGraph {
+  const weights = new WeightFiles(folder, prefix);
+  const graph = writeFile(folder, `${prefix}.onnx`, build(weights));
+  return { graph, weights: weights.finish() };
+}
+
+function copy(from: string, to: string, path: string): BundleFile {
+  const source = join(from, path);
+  if (!existsSync(source)) throw new Error(`${source} is missing; the bundle needs it`);
+  copyFileSync(source, join(to, path));
+  const bytes = readFileSync(source);
+  return { path, bytes: bytes.length, sha256: sha256(bytes) };
+}
+
+/** router.json when it stands beside the checkpoint and was made for it. */
+function copyRouter(from: string, to: string, made: string): BundleFile | undefined {
+  const path = join(from, ROUTER_FILE);
+  if (!existsSync(path)) return undefined;
+  const router = z.object({ fingerprint: z.string() }).parse(JSON.parse(readFileSync(path, "utf8")));
+  return router.fingerprint === made ? copy(from, to, ROUTER_FILE) : undefined;
+}
+
+/** Removes what an older export left: the files its bundle.json lists. */
+function clear(folder: string): void {
+  const path = join(folder, BUNDLE_FILE);
+  if (!existsSync(path)) return;
+  const old = bundleSchema.safeParse(JSON.parse(readFileSync(path, "utf8")));
+  if (old.success) for (const file of bundleFiles(old.data)) rmSync(join(folder, file.path), { force: true });
+  rmSync(path);
+}
+
+/** Every file of a bundle but bundle.json. */
+export function bundleFiles(bundle: Bundle): BundleFile[] {
+  const graphs = [bundle.rim, ...bundle.segments].flatMap((part) => [part.graph, ...part.weights]);
+  const { tokenizer, config } = bundle.tokenizer;
+  return [...graphs, tokenizer, config, ...(bundle.router === undefined ? [] : [bundle.router])];
+}
+
+function shapeOf(model: Checkpoint): Bundle["shape"] {
+  return {
+    layers: model.layers,
+    hidden_size: model.hiddenSize,
+    heads: model.heads,
+    kv_heads: model.kvHeads,
+    head_dim: model.headDim,
+    vocab_size: model.vocabulary,
+    context_length: model.contextLength,
+  };
+}
+
+/**
+ * Exports a checkpoint. bundle.json is written last, so a folder without it is no bundle.
+ * @throws with the file and field at fault when the checkpoint is not one the graphs can reproduce.
+ */
+export async function exportBundle(options: ExportOptions): Promise<Bundle> {
+  const { checkpoint, out, onProgress } = options;
+  const model = readConfig(checkpoint, options);
+  const numerics = NUMERICS[options.numerics];
+  using source = new Safetensors(checkpoint);
+  assertAllUsed(source, model);
+  mkdirSync(out, { recursive: true });
+  clear(out);
+
+  const total = model.exits.length + 2; // segments, rim, fingerprint
+  onProgress?.(0, total, "embedding and head");
+  const rim = writeGraph(out, "rim", (weights) => rimGraph(model, source, numerics, weights));
+  const segments = model.exits.map((exit, i) => {
+    const first = model.exits[i - 1] ?? 0;
+    onProgress?.(i + 1, total, `layers ${first + 1} to ${exit}`);
+    const built = writeGraph(out, `segment-${i + 1}`, (weights) =>
+      segmentGraph(model, source, numerics, { first, last: exit }, weights),
+    );
+    return { first_layer: first + 1, last_layer: exit, ...built };
+  });
+  onProgress?.(total - 1, total, "fingerprint");
+  const made = await fingerprint(checkpoint);
+  const router = copyRouter(checkpoint, out, made);
+  const bundle = bundleSchema.parse({
+    format: BUNDLE_FORMAT,
+    name: options.name ?? basename(checkpoint),
+    fingerprint: made,
+    numerics: options.numerics,
+    shape: shapeOf(model),
+    exits: model.exits,
+    eos_token_ids: model.eosTokenIds,
+    rim,
+    segments,
+    tokenizer: {
+      tokenizer: copy(checkpoint, out, TOKENIZER_FILES.tokenizer),
+      config: copy(checkpoint, out, TOKENIZER_FILES.config),
+    },
+    ...(router === undefined ? {} : { router }),
+  });
+  writeFileSync(join(out, BUNDLE_FILE), `${JSON.stringify(bundle, null, 2)}\n`);
+  onProgress?.(total, total, "done");
+  return bundle;
+}

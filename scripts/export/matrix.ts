@@ -1,0 +1,45 @@
+/** Weight matrices as the checkpoint stores them: one row per output channel, read a few rows at a time. */
+import type { Safetensors } from "./safetensors.ts";
+
+export interface Matrix {
+  /** Input channels (K). */
+  readonly inputs: number;
+  /** Output channels (N). */
+  readonly outputs: number;
+  /** Rows `from`…`to`-1: [to − from, K], row-major. */
+  rows(from: number, to: number): Float32Array;
+}
+
+/** A tensor [N, K] of the checkpoint. @throws from `rows` when it is missing or of another shape. */
+export function tensorMatrix(source: Safetensors, name: string, outputs: number, inputs: number): Matrix {
+  return { inputs, outputs, rows: (from, to) => source.rows(name, [outputs, inputs], from, to) };
+}
+
+/** Matrices that read the same input, one above the other: their products become one product. */
+export function stack(parts: readonly Matrix[]): Matrix {
+  const { inputs } = parts[0]!;
+  return {
+    inputs,
+    outputs: parts.reduce((sum, part) => sum + part.outputs, 0),
+    rows(from, to) {
+      const result = new Float32Array((to - from) * inputs);
+      let start = 0; // first row of the part within the stack
+      for (const part of parts) {
+        const first = Math.max(from, start);
+        const end = Math.min(to, start + part.outputs);
+        if (first < end) result.set(part.rows(first - start, end - start), (first - from) * inputs);
+        start += part.outputs;
+      }
+      return result;
+    },
+  };
+}
+
+/** Columns of one piece, at most: `limit` bytes at `bytesPerWeight`; pieces are of nearly equal width. */
+export function pieces(matrix: Matrix, bytesPerWeight: number, limit: number): [from: number, to: number][] {
+  const widest = Math.floor(limit / (matrix.inputs * bytesPerWeight));
+  if (widest === 0) throw new Error(`one column of ${matrix.inputs} weights exceeds ${limit} bytes`);
+  const number = Math.ceil(matrix.outputs / widest);
+  const edge = (i: number) => Math.round((i * matrix.outputs) / number);
+  return Array.from({ length: number }, (_, i) => [edge(i), edge(i + 1)]);
+}

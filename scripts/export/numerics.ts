@@ -1,0 +1,69 @@
+/** How a graph multiplies by a weight matrix: the choice between float32 and 8-bit integers, made in one place. */
+import type { GraphBuilder } from "./onnx/graph.ts";
+import type { Matrix } from "./matrix.ts";
+
+/** A matrix inside a graph, [K, N] cut by columns into pieces that fit a file each. */
+export interface StoredMatrix {
+  readonly outputs: number;
+  readonly pieces: readonly {
+    /** Columns of the piece. */
+    readonly from: number;
+    readonly to: number;
+    /** Name of the weights, [K, to − from]. */
+    readonly weights: string;
+    /** Name of the factors per column, [to − from]; `""` where the weights are plain numbers. */
+    readonly scales: string;
+  }[];
+}
+
+/** Activations made ready once for every product that reads them. */
+export interface Operand {
+  /** Name of the factors, [..., K]. */
+  readonly values: string;
+  /** Name of the factor per row, [..., 1]; `""` where values are plain numbers. */
+  readonly scale: string;
+}
+
+export interface Numerics {
+  readonly name: "fp32" | "w8a8";
+  /** Writes the matrix to the graph's weight files. */
+  store(graph: GraphBuilder, name: string, matrix: Matrix): StoredMatrix;
+  /** @param values float32 [..., K]. */
+  operand(graph: GraphBuilder, values: string): Operand;
+  /** Activations times weights: float32 [..., N]. */
+  product(graph: GraphBuilder, operand: Operand, matrix: StoredMatrix): string;
+  /** The columns `ids` of a stored matrix, as float32 [B, T, K]. @param ids int64 [B, T]. */
+  columns(graph: GraphBuilder, matrix: StoredMatrix, ids: string): string;
+}
+
+/** Joins the pieces of a product along the output channels. */
+export function joinPieces(graph: GraphBuilder, parts: readonly string[]): string {
+  if (parts.length === 1) return parts[0]!;
+  return graph.op("Concat", parts, { attributes: { axis: { int: -1 } } });
+}
+
+/**
+ * Looks ids up in a matrix cut into pieces: every piece answers for all ids (clamped into it), and the
+ * answer of the piece that holds the id is kept.
+ * @param lookup float32 [B, T, K] of ids within one piece.
+ */
+export function lookupPieces(
+  graph: GraphBuilder,
+  matrix: StoredMatrix,
+  ids: string,
+  lookup: (piece: StoredMatrix["pieces"][number], ids: string) => string,
+): string {
+  const [first, ...others] = matrix.pieces;
+  const within = (piece: StoredMatrix["pieces"][number]) => {
+    const shifted = piece.from === 0 ? ids : graph.op("Sub", [ids, graph.int64(piece.from)]);
+    return graph.op("Clip", [shifted, graph.int64(0), graph.int64(piece.to - piece.from - 1)]);
+  };
+  if (others.length === 0) return lookup(first!, ids);
+  let result = lookup(first!, within(first!));
+  for (const piece of others) {
+    const below = graph.op("Less", [ids, graph.int64(piece.from)]); // [B, T]
+    const mask = graph.op("Unsqueeze", [below, graph.int64s(2)]); // [B, T, 1]
+    result = graph.op("Where", [mask, result, lookup(piece, within(piece))]);
+  }
+  return result;
+}

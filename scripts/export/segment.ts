@@ -1,0 +1,208 @@
+/** The graph of one segment: the decoder layers between two adjacent exits. */
+import { GraphBuilder, MICROSOFT } from "./onnx/graph.ts";
+import type { WeightFiles } from "./onnx/weights.ts";
+import type { Checkpoint } from "./config.ts";
+import { stack, tensorMatrix, type Matrix } from "./matrix.ts";
+import type { Numerics } from "./numerics.ts";
+import type { Safetensors } from "./safetensors.ts";
+
+/** x · sigmoid(1 · x) is SiLU. */
+const SILU_ALPHA = 1;
+
+/** What every part of a segment's graph is built from. */
+interface Builder {
+  readonly graph: GraphBuilder;
+  readonly model: Checkpoint;
+  readonly source: Safetensors;
+  readonly numerics: Numerics;
+}
+
+/** Values all layers of a segment share. */
+interface Positions {
+  /** float32 [B, T, Dh/2]. */
+  readonly cosine: string;
+  readonly sine: string;
+  /** Name of bool [B, 1, T, P+T], made by the first layer from its keys' length. */
+  mask: string | undefined;
+}
+
+/** The residual stream: `sum` = `residual` + `delta`, the addition left to the next normalisation. */
+interface Stream {
+  readonly residual: string;
+  readonly delta: string | undefined;
+}
+
+/**
+ * Layers `first`…`last`-1 (0-based) of the checkpoint as one ONNX model.
+ * Inputs: `hidden_state` f32 [B,T,d], `position_ids` int64 [B,T], `past_k.i`, `past_v.i` f32 [B,P,Hkv·Dh].
+ * Outputs: `hidden_state_out` f32 [B,T,d], `new_k.i` (after rotation), `new_v.i` f32 [B,T,Hkv·Dh].
+ * The key in row j of past and new together has position j; a query at position p sees keys 0…p.
+ */
+export function segmentGraph(
+  model: Checkpoint,
+  source: Safetensors,
+  numerics: Numerics,
+  range: { readonly first: number; readonly last: number },
+  weights: WeightFiles,
+): Uint8Array {
+  const graph = new GraphBuilder(`layers ${range.first + 1} to ${range.last}`, weights);
+  const builder = { graph, model, source, numerics };
+  const width = model.hiddenSize;
+  const hidden = graph.input("hidden_state", "float32", ["B", "T", width]);
+  const positions = rotation(builder, graph.input("position_ids", "int64", ["B", "T"]));
+  let stream: Stream = { residual: hidden, delta: undefined };
+  for (let layer = range.first; layer < range.last; layer++) {
+    const attention = normalise(builder, stream, `model.layers.${layer}.input_layernorm.weight`);
+    const attended = attend(builder, layer, attention.normed, positions);
+    stream = { residual: attention.sum, delta: attended };
+    const mlp = normalise(builder, stream, `model.layers.${layer}.post_attention_layernorm.weight`);
+    stream = { residual: mlp.sum, delta: feedForward(builder, layer, mlp.normed) };
+  }
+  graph.op("Add", [stream.residual, stream.delta!], { outputs: ["hidden_state_out"] });
+  graph.output("hidden_state_out", "float32", ["B", "T", width]);
+  return graph.finish();
+}
+
+/** Cosines and sines of the positions' angles, computed as transformers does, in float32. */
+function rotation({ graph, model }: Builder, positionIds: string): Positions & { ids: string } {
+  const { frequencies, amplitude } = model.rope;
+  const table = graph.weight("rope.frequencies", "float32", [1, 1, frequencies.length], frequencies);
+  const float = graph.op("Cast", [positionIds], { attributes: { to: { int: 1 } } }); // [B, T]
+  const angles = graph.op("Mul", [graph.op("Unsqueeze", [float, graph.int64s(2)]), table]); // [B, T, Dh/2]
+  const scaled = (values: string) =>
+    amplitude === 1 ? values : graph.op("Mul", [values, graph.float(amplitude)]);
+  const cosine = scaled(graph.op("Cos", [angles]));
+  const sine = scaled(graph.op("Sin", [angles]));
+  return { cosine, sine, mask: undefined, ids: positionIds };
+}
+
+/** Which keys a query sees: bool [B, 1, T, P+T]. @param keys [B, P+T, …]. */
+function causalMask(graph: GraphBuilder, keys: string, positionIds: string): string {
+  const length = graph.op("Shape", [keys], { attributes: { start: { int: 1 }, end: { int: 2 } } }); // [1]
+  const count = graph.op("Squeeze", [length]);
+  const slots = graph.op("Range", [graph.int64(0), count, graph.int64(1)]); // [P+T]
+  const rows = graph.op("Unsqueeze", [positionIds, graph.int64s(1, 3)]); // [B, 1, T, 1]
+  return graph.op("LessOrEqual", [slots, rows]);
+}
+
+/** RMS norm of the stream, and the stream itself with its addition done. */
+function normalise(
+  { graph, model, source }: Builder,
+  { residual, delta }: Stream,
+  weight: string,
+): { normed: string; sum: string } {
+  const gain = graph.weight(weight, "float32", [model.hiddenSize], source.tensor(weight, [model.hiddenSize]));
+  const attributes = { epsilon: { float: model.epsilon } };
+  if (delta === undefined) {
+    return { normed: graph.op("RMSNormalization", [residual, gain], { attributes }), sum: residual };
+  }
+  const normed = graph.fresh("normed");
+  const sum = graph.fresh("sum");
+  graph.ops("SkipSimplifiedLayerNormalization", [residual, delta, gain], {
+    domain: MICROSOFT,
+    attributes,
+    outputs: [normed, "", "", sum],
+  });
+  return { normed, sum };
+}
+
+/** One product for all matrices that read `values`, biases added: float32 [B, T, Σ outputs]. */
+function project(
+  { graph, source, numerics, model }: Builder,
+  values: string,
+  layer: number,
+  names: readonly (readonly [name: string, outputs: number])[],
+  shape: { readonly inputs: number; readonly bias: boolean },
+): string {
+  const prefix = `model.layers.${layer}.`;
+  const parts: Matrix[] = names.map(([name, outputs]) =>
+    tensorMatrix(source, `${prefix}${name}.weight`, outputs, shape.inputs),
+  );
+  const label = `${prefix}${names.map(([name]) => name.split(".").at(-1)).join("+")}`;
+  const matrix = numerics.store(graph, label, stack(parts));
+  const product = numerics.product(graph, numerics.operand(graph, values), matrix);
+  if (!shape.bias) return product;
+  const bias = new Float32Array(matrix.outputs);
+  let start = 0;
+  for (const [name, outputs] of names) {
+    bias.set(source.tensor(`${prefix}${name}.bias`, [outputs]), start);
+    start += outputs;
+  }
+  return graph.op("Add", [product, graph.weight(`${label}.bias`, "float32", [bias.length], bias)]);
+}
+
+/** Self-attention of one layer. @param values float32 [B, T, d]. @returns float32 [B, T, d]. */
+function attend(builder: Builder, layer: number, values: string, positions: Positions & { ids: string }): string {
+  const { graph, model } = builder;
+  const queryWidth = model.heads * model.headDim;
+  const keyWidth = model.kvHeads * model.headDim;
+  const joined = project(
+    builder,
+    values,
+    layer,
+    [
+      ["self_attn.q_proj", queryWidth],
+      ["self_attn.k_proj", keyWidth],
+      ["self_attn.v_proj", keyWidth],
+    ],
+    { inputs: model.hiddenSize, bias: model.attentionBias },
+  );
+  const newValues = graph.output(`new_v.${layer}`, "float32", ["B", "T", keyWidth]);
+  const turning = graph.fresh("qk"); // queries and keys turn alike: one rotation for both
+  graph.ops("Split", [joined, graph.int64s(queryWidth + keyWidth, keyWidth)], {
+    attributes: { axis: { int: -1 } },
+    outputs: [turning, newValues],
+  });
+  const turned = graph.op("RotaryEmbedding", [turning, positions.cosine, positions.sine], {
+    attributes: { num_heads: { int: model.heads + model.kvHeads } },
+  });
+  const newKeys = graph.output(`new_k.${layer}`, "float32", ["B", "T", keyWidth]);
+  const queries = graph.fresh("q");
+  graph.ops("Split", [turned, graph.int64s(queryWidth, keyWidth)], {
+    attributes: { axis: { int: -1 } },
+    outputs: [queries, newKeys],
+  });
+  const append = (past: string, fresh: string) =>
+    graph.op("Concat", [graph.input(past, "float32", ["B", "P", keyWidth]), fresh], {
+      attributes: { axis: { int: 1 } },
+    });
+  const keys = append(`past_k.${layer}`, newKeys); // [B, P+T, Hkv·Dh]
+  const allValues = append(`past_v.${layer}`, newValues);
+  positions.mask ??= causalMask(graph, keys, positions.ids);
+  const attended = graph.op("Attention", [queries, keys, allValues, positions.mask], {
+    attributes: { q_num_heads: { int: model.heads }, kv_num_heads: { int: model.kvHeads } },
+  });
+  return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {
+    inputs: queryWidth,
+    bias: model.attentionBias,
+  });
+}
+
+/** down(SiLU(gate(x)) · up(x)). @param values float32 [B, T, d]. @returns float32 [B, T, d]. */
+function feedForward(builder: Builder, layer: number, values: string): string {
+  const { graph, model } = builder;
+  const width = model.feedForward;
+  const joined = project(
+    builder,
+    values,
+    layer,
+    [
+      ["mlp.gate_proj", width],
+      ["mlp.up_proj", width],
+    ],
+    { inputs: model.hiddenSize, bias: model.mlpBias },
+  );
+  const [gate, up] = [graph.fresh("gate"), graph.fresh("up")];
+  graph.ops("Split", [joined], {
+    attributes: { axis: { int: -1 }, num_outputs: { int: 2 } },
+    outputs: [gate, up],
+  });
+  const activated = graph.op("QuickGelu", [gate], {
+    domain: MICROSOFT,
+    attributes: { alpha: { float: SILU_ALPHA } },
+  });
+  return project(builder, graph.op("Mul", [activated, up]), layer, [["mlp.down_proj", model.hiddenSize]], {
+    inputs: width,
+    bias: model.mlpBias,
+  });
+}
