@@ -30,8 +30,8 @@ WARM_UP_SHARE = 0.02
 FINAL_LR_SHARE = 0.02
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 180
-QUICK_EVAL_SECONDS = 240
-QUICK_EVAL_ROWS = 1200
+QUICK_EVAL_SECONDS = 480
+QUICK_EVAL_ROWS = 600
 LOG_STEPS = 20
 
 
@@ -70,8 +70,10 @@ def quick_eval(model: NestedModel, encoder: ChatEncoder, dtype: torch.dtype) -> 
             labels = batch.answer_labels
             with torch.compiler.set_stance("force_eager"), autocast(dtype):
                 exits = model.exit_hidden(batch.ids, dtype)
-                best = [model.logits(hidden).argmax(-1) for hidden in exits.values()]
-            right = [((ids == labels) | (labels == IGNORE)).all(-1).tolist() for ids in best]
+                keep = labels != IGNORE  # logits at the answers only
+                wrong = [model.logits(h[keep]).argmax(-1) != labels[keep] for h in exits.values()]
+            owner = keep.nonzero()[:, 0]
+            right = [(torch.bincount(owner[w], minlength=len(part)) == 0).tolist() for w in wrong]
             for (row, _, _), *flags in zip(part, *right, strict=True):
                 groups[f"{row['family']}-{row['difficulty']}"].append(flags)
                 groups["all"].append(flags)
