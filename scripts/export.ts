@@ -50,7 +50,9 @@ async function main(): Promise<void> {
     contextLength: context === undefined ? undefined : positive("context-length", context),
     onProgress: progressLine(process.stderr),
   });
-  process.stdout.write(`${out}: ${bundle.name}, ${bundle.numerics}, exits ${bundle.exits.join(", ")}, ${bundle.fingerprint}\n`);
+  process.stdout.write(
+    `${out}: ${bundle.name}, ${bundle.numerics}, exits ${bundle.exits.join(", ")}, ${bundle.fingerprint}\n`,
+  );
 }
 
 try {

@@ -1,6 +1,6 @@
 /** Writes a bundle: the graphs of a checkpoint, their weights, its tokenizer, and bundle.json that lists them. */
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { BUNDLE_FORMAT, bundleSchema, type Bundle, type BundleFile, type BundleGraph } from "../../src/model/bundle.ts";
@@ -49,9 +49,7 @@ function writeGraph(folder: string, prefix: string, build: (weights: WeightFiles
 function copy(from: string, to: string, path: string): BundleFile {
   const source = join(from, path);
   if (!existsSync(source)) throw new Error(`${source} is missing; the bundle needs it`);
-  copyFileSync(source, join(to, path));
-  const bytes = readFileSync(source);
-  return { path, bytes: bytes.length, sha256: sha256(bytes) };
+  return writeFile(to, path, readFileSync(source)); // not a copy: that would keep a read-only mode
 }
 
 /** router.json when it stands beside the checkpoint and was made for it. */

@@ -11,7 +11,15 @@ const only = <const T extends string | number | boolean | null>(...values: T[]) 
       `${values.length === 1 ? "is" : "are"} supported`,
   });
 const count = z.int().positive();
-const idsSchema = z.union([z.int().min(0).transform((id) => [id]), z.array(z.int().min(0))]).nullish();
+const idsSchema = z
+  .union([
+    z
+      .int()
+      .min(0)
+      .transform((id) => [id]),
+    z.array(z.int().min(0)),
+  ])
+  .nullish();
 
 /** The fields of LlamaConfig and MistralConfig that change the computation. */
 const configSchema = z.object({
@@ -34,7 +42,9 @@ const configSchema = z.object({
   rope_parameters: ropeSchema.nullish(),
   partial_rotary_factor: only(1).optional(),
   sliding_window: count.nullish(),
-  quantization_config: z.never({ error: "is set; only float32, float16 and bfloat16 weights are supported" }).optional(),
+  quantization_config: z
+    .never({ error: "is set; only float32, float16 and bfloat16 weights are supported" })
+    .optional(),
   sorted_exits: z.array(count).min(1).optional(),
   eos_token_id: idsSchema,
 });

@@ -15,16 +15,10 @@ const FINAL_NORM = "model.norm.weight";
  * Outputs: `embedding` f32 [B,T,d], `logits` f32 [B,N,V]. T or N may be 0: that half is then not wanted.
  * A tied checkpoint's embedding and head are one weight, kept once.
  */
-export function rimGraph(
-  model: Checkpoint,
-  source: Safetensors,
-  numerics: Numerics,
-  weights: WeightFiles,
-): Uint8Array {
+export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numerics, weights: WeightFiles): Uint8Array {
   const { hiddenSize, vocabulary } = model;
   const graph = new GraphBuilder("embedding and head", weights);
-  const store = (name: string) =>
-    numerics.store(graph, name, tensorMatrix(source, name, vocabulary, hiddenSize));
+  const store = (name: string) => numerics.store(graph, name, tensorMatrix(source, name, vocabulary, hiddenSize));
   const embedding = store(EMBEDDING);
   const head = model.tied ? embedding : store(HEAD);
 

@@ -44,7 +44,7 @@ export function weightFileNames(folder: string): string[] {
 }
 
 function readExactly(file: number, bytes: Uint8Array, position: number, name: string): void {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const got = readSync(file, bytes, done, bytes.length - done, position + done);
     if (got === 0) throw new Error(`${name}: the file ends early`);
     done += got;
@@ -124,9 +124,7 @@ export class Safetensors implements Disposable {
     const entry = this.#entries.get(name);
     if (entry === undefined) throw new Error(`the checkpoint has no tensor ${name}`);
     if (entry.shape.join() !== shape.join()) {
-      throw new Error(
-        `${name} has shape [${entry.shape.join(",")}]; config.json asks for [${shape.join(",")}]`,
-      );
+      throw new Error(`${name} has shape [${entry.shape.join(",")}]; config.json asks for [${shape.join(",")}]`);
     }
     const rowBytes = shape.slice(1).reduce((product, dim) => product * dim, BYTES[entry.dtype]);
     const bytes = new Uint8Array((to - from) * rowBytes);

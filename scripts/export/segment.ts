@@ -69,8 +69,7 @@ function rotation({ graph, model }: Builder, positionIds: string): Positions & {
   const table = graph.weight("rope.frequencies", "float32", [1, 1, frequencies.length], frequencies);
   const float = graph.op("Cast", [positionIds], { attributes: { to: { int: 1 } } }); // [B, T]
   const angles = graph.op("Mul", [graph.op("Unsqueeze", [float, graph.int64s(2)]), table]); // [B, T, Dh/2]
-  const scaled = (values: string) =>
-    amplitude === 1 ? values : graph.op("Mul", [values, graph.float(amplitude)]);
+  const scaled = (values: string) => (amplitude === 1 ? values : graph.op("Mul", [values, graph.float(amplitude)]));
   const cosine = scaled(graph.op("Cos", [angles]));
   const sine = scaled(graph.op("Sin", [angles]));
   return { cosine, sine, mask: undefined, ids: positionIds };

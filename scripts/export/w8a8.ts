@@ -91,11 +91,9 @@ export const w8a8: Numerics = {
   product(graph, operand, matrix) {
     const zero = graph.uint8(ZERO_POINT);
     const parts = matrix.pieces.map((piece) =>
-      graph.op(
-        "MatMulIntegerToFloat",
-        [operand.values, piece.weights, graph.float(1), piece.scales, zero, zero],
-        { domain: MICROSOFT },
-      ),
+      graph.op("MatMulIntegerToFloat", [operand.values, piece.weights, graph.float(1), piece.scales, zero, zero], {
+        domain: MICROSOFT,
+      }),
     );
     return graph.op("Mul", [joinPieces(graph, parts), operand.scale]);
   },

@@ -1,13 +1,6 @@
 /** Builds one ONNX graph: nodes in order of computation, constants shared by value, weights beside it. */
 import { MessageWriter } from "./wire.ts";
-import {
-  nodeMessage,
-  tensorMessage,
-  valueMessage,
-  type Attribute,
-  type Dimension,
-  type ElementType,
-} from "./proto.ts";
+import { nodeMessage, tensorMessage, valueMessage, type Attribute, type Dimension, type ElementType } from "./proto.ts";
 import type { WeightFiles } from "./weights.ts";
 
 /** IR version that goes with opset 23 (ONNX 1.18). */
@@ -135,8 +128,7 @@ export class GraphBuilder {
     for (const tensor of this.#initializers) graph.message(5, tensor);
     for (const value of this.#inputs) graph.message(11, value);
     for (const value of this.#outputs) graph.message(12, value);
-    const opset = (domain: string, version: number) =>
-      new MessageWriter().string(1, domain).int(2, version);
+    const opset = (domain: string, version: number) => new MessageWriter().string(1, domain).int(2, version);
     return new MessageWriter()
       .int(1, IR_VERSION)
       .string(2, "sortie")

@@ -89,11 +89,7 @@ export function tensorMessage(info: TensorInfo, data: Uint8Array | ExternalData)
 }
 
 /** ValueInfoProto of a graph's input or output. */
-export function valueMessage(
-  name: string,
-  type: ElementType,
-  dims: readonly Dimension[],
-): MessageWriter {
+export function valueMessage(name: string, type: ElementType, dims: readonly Dimension[]): MessageWriter {
   const shape = new MessageWriter();
   for (const dim of dims) {
     const dimension = new MessageWriter();

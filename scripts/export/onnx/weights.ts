@@ -71,7 +71,7 @@ function aligned(bytes: number): number {
 }
 
 function append(file: OpenFile, data: Uint8Array): void {
-  for (let written = 0; written < data.length; ) {
+  for (let written = 0; written < data.length;) {
     written += writeSync(file.descriptor, data, written);
   }
   file.hash.update(data);
