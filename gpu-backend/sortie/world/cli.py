@@ -1,0 +1,37 @@
+"""`sortie-world`: writes rows of the generated world as JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+
+from .generate import SPLITS, balanced, stream
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="sortie-world", description=__doc__)
+    parser.add_argument("--split", required=True, help=f"one of {', '.join(SPLITS)}; several by comma")
+    parser.add_argument("--n", type=int, required=True, help="rows of each split")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--balanced", action="store_true", help="equally many of each difficulty")
+    parser.add_argument("--out", type=Path, help="file to write; standard output if absent")
+    args = parser.parse_args()
+    rows = []
+    for split in args.split.split(","):
+        if args.balanced:
+            rows += balanced(split, args.seed, args.n)
+        else:
+            rows += islice(stream(split, args.seed), args.n)
+    text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+    if args.out:
+        args.out.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
