@@ -160,6 +160,7 @@ class Thread {
   }
 
   async close(): Promise<void> {
+    await this.call({ type: "close" }).catch(() => undefined); // of a dead or empty thread nothing is left to free
     await this.#worker.terminate();
   }
 

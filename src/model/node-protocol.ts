@@ -34,7 +34,9 @@ export type Call =
   /** Stops a stream within one step and forgets it; of an unknown stream, nothing. */
   | { readonly type: "cancel"; readonly stream: number }
   /** Reads a prompt; `stream` only serves to cancel it. */
-  | { readonly type: "prefill"; readonly stream: number; readonly tokenIds: readonly number[]; readonly exit: number };
+  | { readonly type: "prefill"; readonly stream: number; readonly tokenIds: readonly number[]; readonly exit: number }
+  /** Frees the model after the step under way: only then can the thread be ended without the runtime crashing. */
+  | { readonly type: "close" };
 
 export interface Loaded {
   readonly bundle: Bundle;

@@ -48,6 +48,9 @@ async function answer(call: Call): Promise<Answer> {
       return { type: "done" };
     case "prefill":
       return { type: "handoff", handoff: await prefill(await engine(), call) };
+    case "close":
+      await (await engine()).dispose();
+      return { type: "done" };
     default:
       return call satisfies never;
   }

@@ -9,17 +9,13 @@ import { BUNDLE, greedy, OriginUnderTest } from "./origin-harness.ts";
 const missing = !existsSync(join(BUNDLE, "bundle.json"));
 if (missing) console.log(`skipped: no bundle in ${BUNDLE}; \`npm run build\` makes one`);
 
-/** Loaded before the server: ends every thread on SIGUSR2. */
+/** Loaded before the server, in each of its threads: SIGUSR2 ends all but the first. */
 const ASSASSIN = `
-import workers from "node:worker_threads";
-import { syncBuiltinESMExports } from "node:module";
-workers.Worker = class extends workers.Worker {
-  constructor(...options) {
-    super(...options);
-    process.on("SIGUSR2", () => void this.terminate());
-  }
-};
-syncBuiltinESMExports();
+import { isMainThread } from "node:worker_threads";
+const order = new BroadcastChannel("end-all-threads");
+order.unref();
+if (isMainThread) process.on("SIGUSR2", () => order.postMessage(null));
+else order.onmessage = () => process.exit(1);
 `;
 
 describe.skipIf(missing)("an engine that dies", () => {
