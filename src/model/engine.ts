@@ -15,10 +15,12 @@
 import type { Bundle, BundleSource } from "./bundle.ts";
 import { EngineError } from "./errors.ts";
 import { beginTurn } from "./event-loop.ts";
+import { embed, head, runSegment } from "./graph-run.ts";
 import { type LoadedGraphs, loadGraphs } from "./load.ts";
 import { Mutex } from "./mutex.ts";
-import type { GraphSession, GraphTensor, Runtime } from "./runtime.ts";
-import { BLOCK_TOKENS, blockFloor, Sequence } from "./sequence.ts";
+import type { GraphSession, Runtime } from "./runtime.ts";
+import { BLOCK_TOKENS, blockFloor } from "./segment-state.ts";
+import { Sequence } from "./sequence.ts";
 
 /** Blocks read and tokens decoded by one round of the warm-up: both shapes of run get their share. */
 const WARM_UP_BLOCKS = 2;
@@ -112,13 +114,7 @@ export class Engine {
     for (const [row, position] of positions.entries()) {
       rows.set(sequence.hidden(segment, position, position + 1), row * width);
     }
-    return this.#step(async () => {
-      const outputs = await this.#rim.run({
-        input_ids: { data: new BigInt64Array(0), dims: [1, 0] },
-        hidden_state: { data: rows, dims: [1, positions.length, width] },
-      });
-      return float32(outputs["logits"], "logits");
-    });
+    return this.#step(() => head(this.#rim, rows, width));
   }
 
   /**
@@ -173,47 +169,6 @@ export class Engine {
       await this.#runSegment(sequence, segment, start, end, hidden);
     }
   }
-
-  /** Embeddings of positions start..end-1, `[T, d]`. */
-  async #embed(sequence: Sequence, start: number, end: number): Promise<Float32Array> {
-    const ids = new BigInt64Array(end - start);
-    for (let at = 0; at < ids.length; at++) ids[at] = BigInt(sequence.tokenAt(start + at));
-    const outputs = await this.#rim.run({
-      input_ids: { data: ids, dims: [1, ids.length] },
-      hidden_state: { data: new Float32Array(0), dims: [1, 0, this.bundle.shape.hidden_size] },
-    });
-    return float32(outputs["embedding"], "embedding");
-  }
-
-  /** One run of one segment's graph over positions start..end-1; `hidden` is `[T, d]`. */
-  async #runSegment(sequence: Sequence, segment: number, start: number, end: number, hidden: Float32Array) {
-    const session = this.#segments[segment];
-    const layers = this.bundle.segments[segment];
-    if (session === undefined || layers === undefined) throw new RangeError(`segment ${segment} is not loaded`);
-    const { hidden_size, kv_heads, head_dim } = this.bundle.shape;
-    const tokens = end - start;
-    const kvDims = [1, start, kv_heads * head_dim]; // [B, P, Hkv·Dh]
-    const inputs: Record<string, GraphTensor> = {
-      hidden_state: { data: hidden, dims: [1, tokens, hidden_size] },
-      position_ids: { data: BigInt64Array.from({ length: tokens }, (_, at) => BigInt(start + at)), dims: [1, tokens] },
-    };
-    for (let layer = layers.first_layer - 1; layer < layers.last_layer; layer++) {
-      const { keys, values } = sequence.past(segment, layer);
-      inputs[`past_k.${layer}`] = { data: keys, dims: kvDims };
-      inputs[`past_v.${layer}`] = { data: values, dims: kvDims };
-    }
-    const outputs = await session.run(inputs);
-    const perLayer = (name: string) =>
-      Array.from({ length: layers.last_layer - layers.first_layer + 1 }, (_, at) => {
-        const output = `${name}.${layers.first_layer - 1 + at}`;
-        return float32(outputs[output], output);
-      });
-    sequence.store(segment, tokens, {
-      hidden: float32(outputs["hidden_state_out"], "hidden_state_out"),
-      keys: perLayer("new_k"),
-      values: perLayer("new_v"),
-    });
-  }
 }
 
 /** Where the next chunk ends: `n` or the end of the oldest block that lacks a segment. null: nothing lacks. */
@@ -221,9 +176,4 @@ function chunkEnd(sequence: Sequence, depth: number, n: number): number | null {
   let oldest = n;
   for (let segment = 0; segment < depth; segment++) oldest = Math.min(oldest, sequence.computed(segment));
   return oldest < n ? Math.min(n, blockFloor(oldest) + BLOCK_TOKENS) : null;
-}
-
-function float32(tensor: GraphTensor | undefined, name: string): Float32Array {
-  if (tensor?.data instanceof Float32Array) return tensor.data;
-  throw new TypeError(`the graph has no float32 output ${name}`);
 }

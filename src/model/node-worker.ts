@@ -10,7 +10,8 @@ import type { Answer, Call, CallMessage, Loaded, ReplyMessage, ThreadOptions } f
 import { toFailure } from "./node-protocol.ts";
 import { folderSource } from "./node-source.ts";
 import { nodeRuntime } from "./runtime-node.ts";
-import { BLOCK_TOKENS, Sequence } from "./sequence.ts";
+import { BLOCK_TOKENS } from "./segment-state.ts";
+import { Sequence } from "./sequence.ts";
 
 /** Blocks of the prompt whose reading is timed after the warm-up. */
 const TIMED_BLOCKS = 4;

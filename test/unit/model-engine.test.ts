@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { openBundle } from "../../src/model/bundle.ts";
 import { loadEngine } from "../../src/model/engine.ts";
 import { BundleError, EngineError } from "../../src/model/errors.ts";
-import { BLOCK_TOKENS, Sequence } from "../../src/model/sequence.ts";
+import { BLOCK_TOKENS } from "../../src/model/segment-state.ts";
+import { Sequence } from "../../src/model/sequence.ts";
 import { mockModel, type MockOptions, VOCABULARY } from "./model-mock.ts";
 
 const load = async (options?: MockOptions, exits?: number[]) => {

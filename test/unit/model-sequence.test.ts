@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { Handoff } from "../../src/handoff.ts";
 import { loadEngine } from "../../src/model/engine.ts";
 import { HandoffError } from "../../src/model/errors.ts";
-import { BLOCK_TOKENS, Sequence } from "../../src/model/sequence.ts";
+import { BLOCK_TOKENS } from "../../src/model/segment-state.ts";
+import { Sequence } from "../../src/model/sequence.ts";
 import { KV_WIDTH, mockModel, VOCABULARY, WIDTH } from "./model-mock.ts";
 
 const model = mockModel({ rounding: 1e-3 });
