@@ -165,8 +165,11 @@ export class Engine {
     for (let segment = 0; segment < depth; segment++) {
       const start = sequence.computed(segment);
       if (start >= end) continue;
-      const hidden = segment === 0 ? await this.#embed(sequence, start, end) : sequence.hidden(segment - 1, start, end);
-      await this.#runSegment(sequence, segment, start, end, hidden);
+      const hidden =
+        segment === 0 ? await embed(this.#rim, sequence, start, end) : sequence.hidden(segment - 1, start, end);
+      const session = this.#segments[segment];
+      if (session === undefined) throw new RangeError(`segment ${segment} is not loaded`);
+      await runSegment(session, sequence, segment, { start, end, hidden });
     }
   }
 }
