@@ -1,0 +1,147 @@
+"""The official `openai` Python SDK, unmodified, against a running project. Started by openai-python.test.ts."""
+
+import os
+
+import openai
+import pytest
+
+URL = os.environ["SORTIE_URL"]
+KEY = os.environ["SORTIE_KEY"]
+MODELS = ["tiny:exit-6", "tiny:exit-12"]
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+GREEDY = {"model": "tiny:exit-6", "messages": QUESTION, "temperature": 0, "max_tokens": 32}
+# At temperature 2 the model rambles; of a few seeds, the one whose answer is longest.
+RAMBLE = {"messages": [{"role": "user", "content": "Tell me a story."}], "temperature": 2, "max_tokens": 600}
+RAMBLE_SEEDS = range(1, 9)
+
+
+@pytest.fixture(scope="session")
+def client():
+    with openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def rambles(client):
+    """The longest answer of each model: (seed, completion)."""
+
+    def longest(model):
+        answers = ((seed, client.chat.completions.create(model=model, seed=seed, **RAMBLE)) for seed in RAMBLE_SEEDS)
+        return max(answers, key=lambda answer: answer[1].usage.completion_tokens)
+
+    return {model: longest(model) for model in MODELS}
+
+
+def test_lists_models(client):
+    ids = [model.id for model in client.models.list()]
+    assert ids[:2] == ["tiny", "tiny:auto"]
+    assert client.models.retrieve("tiny:exit-3").object == "model"
+
+
+def test_completes(client):
+    raw = client.chat.completions.with_raw_response.create(model="tiny", messages=QUESTION)
+    answer = raw.parse()
+    assert answer.object == "chat.completion"
+    assert answer.model == "tiny"
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.usage.prompt_tokens_details.cached_tokens >= 0
+    assert raw.headers["x-sortie-tier"] in ("edge", "origin")
+    assert raw.headers["x-sortie-exit"] in ("3", "6", "9", "12")
+    assert raw.headers["x-sortie-route"].startswith("gate=")
+    assert raw.request_id == raw.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("exit_layer, tier", [(3, "edge"), (6, "edge"), (9, "origin"), (12, "origin")])
+def test_named_exits(client, exit_layer, tier):
+    request = {**GREEDY, "model": f"tiny:exit-{exit_layer}", "max_tokens": 4}
+    headers = client.chat.completions.with_raw_response.create(**request).headers
+    assert (headers["x-sortie-exit"], headers["x-sortie-tier"]) == (str(exit_layer), tier)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_streams_the_same_answer(client, rambles, model):
+    seed, whole = rambles[model]
+    options = {"include_usage": True}
+    stream = client.chat.completions.create(model=model, seed=seed, stream=True, stream_options=options, **RAMBLE)
+    chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].usage == whole.usage
+    assert len({(chunk.id, chunk.created) for chunk in chunks}) == 1
+
+
+def test_streams_exits_on_request(client):
+    stream = client.chat.completions.create(
+        **GREEDY, stream=True, extra_body={"stream_options": {"include_sortie": True}}
+    )
+    *_, pieces, last = [chunk.model_extra.get("sortie") for chunk in stream]
+    assert all(token["exit"] == 6 and 0 <= token["confidence"] <= 1 for token in pieces["tokens"])
+    assert (last["exit"], last["tier"]) == (6, "edge")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_aborts_in_mid_stream(client, rambles, model):
+    seed, whole = rambles[model]
+    assert whole.usage.completion_tokens > 40
+    with client.chat.completions.create(model=model, seed=seed, stream=True, **RAMBLE) as stream:
+        first = [next(stream) for _ in range(5)]
+    assert first[0].choices[0].delta.role == "assistant"
+    assert client.chat.completions.create(**GREEDY).choices  # the server is well
+
+
+def test_extensions_and_inert_parameters(client):
+    extra = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}
+    inert = {"user": "acme", "metadata": {"team": "a"}, "store": False, "service_tier": "auto"}
+    answer = client.chat.completions.create(**GREEDY, **inert, seed=1, stop=["\n"], extra_body=extra)
+    assert answer.choices[0].finish_reason in ("stop", "length")
+
+
+def test_bad_json(client):
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.post("/chat/completions", cast_to=object, content=b'{"model": ', options={"headers": headers})
+    assert caught.value.type == "invalid_request_error"
+
+
+REFUSALS = [
+    ({"model": "gpt-4"}, openai.NotFoundError, "model", "model_not_found"),
+    ({"messages": []}, openai.BadRequestError, "messages", "empty_array"),
+    ({"max_tokens": -1}, openai.BadRequestError, "max_tokens", "integer_below_min_value"),
+    ({"n": 2}, openai.BadRequestError, "n", "invalid_value"),
+    (
+        {"messages": [{"role": "user", "content": "What is what? " * 2_000}]},
+        openai.BadRequestError,
+        "messages",
+        "context_length_exceeded",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "x" * 1024 * 1024}]},
+        openai.APIStatusError,
+        None,
+        "body_too_large",
+    ),
+]
+
+
+@pytest.mark.parametrize("fields, error, param, code", REFUSALS, ids=[code for *_, code in REFUSALS])
+def test_typed_errors(client, fields, error, param, code):
+    with pytest.raises(error) as caught:
+        client.chat.completions.create(**{**GREEDY, **fields})
+    assert (caught.value.param, caught.value.code) == (param, code)
+    assert caught.value.request_id
+
+
+def test_body_over_the_limit_is_413(client):
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(**{**GREEDY, "messages": [{"role": "user", "content": "x" * 2_000_000}]})
+    assert caught.value.status_code == 413
+
+
+def test_wrong_key():
+    with openai.OpenAI(base_url=f"{URL}/v1", api_key="sk-sortie-demo-wrong") as stranger:
+        with pytest.raises(openai.AuthenticationError) as caught:
+            stranger.models.list()
+    assert caught.value.code == "invalid_api_key"
+    assert "sk-sortie" not in str(caught.value)
