@@ -21,10 +21,9 @@ import {
   type OriginInfo,
   originInfoSchema,
 } from "../../src/origin/protocol.ts";
+import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
 import { BUNDLE, greedy, OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
 
-/** Nats between the top two tokens within which W8A8 may choose either: one flipped 8-bit rounding. */
-const NEAR_TIE = 0.05;
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
 const CANCELS = 5;
 const PROMPT_TOKENS = 40;
@@ -90,7 +89,7 @@ describe.skipIf(missing)("sortie-origin/1", () => {
     if (at < 0) return expect(got).toHaveLength(wanted.length);
     const [first, second] = wanted[at]!.top_logprobs!;
     console.log(`tokens differ from position ${at} on; the top two are ${first!.logprob - second!.logprob} nats apart`);
-    expect(first!.logprob - second!.logprob).toBeLessThan(NEAR_TIE);
+    expect(first!.logprob - second!.logprob).toBeLessThan(NEAR_TIE_NATS);
   }
 
   describe("what it says of itself", () => {
