@@ -11,28 +11,41 @@ export type Outcome =
   | { readonly kind: "failed"; readonly sent: Readonly<Record<string, number>> };
 
 /**
- * Passes events on and tells the outcome when they end.
- * @param signal aborted when the client is gone: what is thrown after that is a cancellation
+ * Passes events on and tells the outcome, exactly once, when they end or the client is gone: events that are never
+ * read, or hang, have an outcome too.
+ * @param signal aborted when the client is gone
  */
-export async function* observed(
+export function observed(
   events: AsyncIterable<TextEvent>,
   signal: AbortSignal,
   report: (outcome: Outcome) => void,
 ): AsyncGenerator<TextEvent, void> {
   const sent: Record<string, number> = {};
-  let outcome: Outcome = { kind: "cancelled", sent };
-  try {
-    for await (const event of events) {
-      if (event.type === "end") outcome = { kind: "completed", end: event };
-      else for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
-      yield event;
-    }
-  } catch (error) {
-    if (!signal.aborted) outcome = { kind: "failed", sent };
-    throw error;
-  } finally {
-    report(outcome);
+  let told = false;
+  function settle(outcome: Outcome): void {
+    if (!told) report(outcome);
+    told = true;
   }
+
+  async function* passOn(): AsyncGenerator<TextEvent, void> {
+    try {
+      for await (const event of events) {
+        if (event.type === "end") settle({ kind: "completed", end: event });
+        else for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
+        yield event;
+      }
+    } catch (error) {
+      settle({ kind: "failed", sent });
+      throw error;
+    } finally {
+      settle({ kind: "cancelled", sent });
+    }
+  }
+
+  const cancelled = (): void => settle({ kind: "cancelled", sent });
+  if (signal.aborted) cancelled();
+  else signal.addEventListener("abort", cancelled, { once: true });
+  return passOn();
 }
 
 /** The one line of a chat request that got an answer. Attribute names follow OpenTelemetry's for generative AI. */

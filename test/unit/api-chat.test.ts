@@ -1,10 +1,15 @@
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { TextEvent } from "../../src/conversation.ts";
-import { MESSAGES, piece, scriptedApp, token } from "./api-flow.ts";
+import { END, MESSAGES, piece, scriptedApp, token } from "./api-flow.ts";
 
 const CHAT = "/v1/chat/completions";
 const chatBody = { model: "tiny", messages: MESSAGES };
 const streamBody = { ...chatBody, stream: true };
+
+interface Choices {
+  choices: [{ message: { content: string }; logprobs: { content: unknown[] } }];
+}
 
 const lines: string[] = [];
 beforeEach(() => {
@@ -225,5 +230,39 @@ describe("a streamed answer", () => {
     await last;
     expect(logged("chat.cancelled")).toHaveLength(1);
     expect(logged("chat.failed")).toEqual([]);
+  });
+
+  test("that nobody ever reads is cancelled too", async () => {
+    const { send, signals } = scriptedApp();
+    await (await send(CHAT, { json: streamBody })).body?.cancel();
+    expect(signals[0]?.aborted).toBe(true);
+    expect(logged("chat.cancelled")).toHaveLength(1);
+  });
+
+  test("that was read to the end stays completed when the client leaves", async () => {
+    const client = new AbortController();
+    await (await scriptedApp().send(CHAT, { json: streamBody, signal: client.signal })).text();
+    client.abort();
+    expect(logged("chat.completed")).toHaveLength(1);
+    expect(logged("chat.cancelled")).toEqual([]);
+  });
+
+  test("says the same as the whole one, however its text is cut", async () => {
+    const tokens = fc.array(fc.tuple(fc.string({ unit: "grapheme" }), fc.constantFrom(3, 6, 12)), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(tokens, { maxLength: 6 }), async (pieces) => {
+        async function* script(): AsyncGenerator<TextEvent, void> {
+          for (const parts of pieces) yield piece(...parts.map(([text, exit]) => token(text, exit)));
+          yield END;
+        }
+        const { send } = scriptedApp({ events: script });
+        const whole = (await (await send(CHAT, { json: { ...chatBody, logprobs: true } })).json()) as Choices;
+        const seen = (await events(await send(CHAT, { json: { ...streamBody, logprobs: true } }))).slice(0, -1);
+        const choices = seen.map((chunk) => chunk.choices[0]);
+        expect(choices.map(({ delta }) => delta.content ?? "").join("")).toBe(whole.choices[0].message.content);
+        expect(choices.flatMap(({ logprobs }) => logprobs?.content ?? [])).toEqual(whole.choices[0].logprobs.content);
+      }),
+      { numRuns: 50 },
+    );
   });
 });
