@@ -42,10 +42,13 @@ export interface EngineOptions {
  */
 export async function loadEngine(options: EngineOptions): Promise<Engine> {
   const { bundle, source, runtime } = options;
-  const deepest = Math.max(...(options.exits ?? bundle.exits));
-  for (const exit of options.exits ?? []) {
-    if (!bundle.exits.includes(exit)) throw new EngineError("unknown_exit", `layer ${exit} is not an exit`);
+  const wanted = options.exits ?? bundle.exits;
+  const unknown = wanted.find((exit) => !bundle.exits.includes(exit));
+  if (wanted.length === 0 || unknown !== undefined) {
+    const asked = unknown === undefined ? "no exit" : `layer ${unknown}`;
+    throw new EngineError("unknown_exit", `${asked} was asked for; the bundle's exits are ${bundle.exits.join(", ")}`);
   }
+  const deepest = Math.max(...wanted);
   const segments = bundle.segments.filter((segment) => segment.last_layer <= deepest);
   return new Engine(bundle, await loadGraphs(runtime, source, bundle.rim, segments), runtime.warmUpMs);
 }

@@ -3,9 +3,8 @@ import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-co
 import type { GraphSession, GraphTensor, GraphTensors } from "./runtime.ts";
 
 /**
- * Options both runtimes share.
- * - Arena and memory pattern off: they keep the largest chunk's buffers forever, which a 128 MB isolate cannot afford.
- * - No prepacking: it would keep a second, packed copy of every float weight (DESIGN section 6, "Memory").
+ * Options both runtimes share. Arena and memory pattern are off: they keep the largest chunk's buffers forever, which a
+ * 128 MB isolate cannot afford.
  */
 export const SESSION_OPTIONS = {
   graphOptimizationLevel: "all",

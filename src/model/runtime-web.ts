@@ -33,6 +33,7 @@ async function create(graph: Uint8Array, weights: readonly GraphWeights[]): Prom
     ...SESSION_OPTIONS,
     executionProviders: ["wasm"],
     externalData: weights.map(({ path, data }) => ({ path, data })),
+    // Prepacking would keep a second, packed copy of the weights in a memory that never shrinks.
     extra: { session: { disable_prepacking: "1" } },
   };
   const open = () => InferenceSession.create(graph, options);

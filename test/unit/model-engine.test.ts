@@ -25,6 +25,7 @@ describe("loading", () => {
 
   test("refuses an exit the bundle has not", async () => {
     await expect(load({}, [2])).rejects.toBeInstanceOf(EngineError);
+    await expect(load({}, [])).rejects.toMatchObject({ fault: "unknown_exit" });
   });
 
   test.each([
