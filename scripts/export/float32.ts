@@ -1,7 +1,7 @@
 /** Products in float32: the reference. */
 import { MAX_FILE_BYTES } from "./onnx/weights.ts";
-import { pieces } from "./matrix.ts";
-import { joinPieces, lookupPieces, type Numerics } from "./numerics.ts";
+import { cut } from "./matrix.ts";
+import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
 
 const BYTES = 4;
 
@@ -9,7 +9,7 @@ export const float32: Numerics = {
   name: "fp32",
 
   store(graph, name, matrix) {
-    const stored = pieces(matrix, BYTES, MAX_FILE_BYTES).map(([from, to], i) => {
+    const stored = cut(matrix.outputs, Math.floor(MAX_FILE_BYTES / (matrix.inputs * BYTES))).map(([from, to], i) => {
       const width = to - from;
       const rows = matrix.rows(from, to); // [width, K]
       const columns = new Float32Array(rows.length); // [K, width]
@@ -31,8 +31,5 @@ export const float32: Numerics = {
     ),
 
   columns: (graph, matrix, ids) =>
-    lookupPieces(graph, matrix, ids, (piece, local) => {
-      const columns = graph.op("Gather", [piece.weights, local], { attributes: { axis: { int: 1 } } }); // [K, B, T]
-      return graph.op("Transpose", [columns], { attributes: { perm: { ints: [1, 2, 0] } } });
-    }),
+    graph.op("Transpose", [gatherColumns(graph, matrix, ids)], { attributes: { perm: { ints: [1, 2, 0] } } }),
 };

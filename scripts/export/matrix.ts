@@ -35,11 +35,16 @@ export function stack(parts: readonly Matrix[]): Matrix {
   };
 }
 
-/** Columns of one piece, at most: `limit` bytes at `bytesPerWeight`; pieces are of nearly equal width. */
-export function pieces(matrix: Matrix, bytesPerWeight: number, limit: number): [from: number, to: number][] {
-  const widest = Math.floor(limit / (matrix.inputs * bytesPerWeight));
-  if (widest === 0) throw new Error(`one column of ${matrix.inputs} weights exceeds ${limit} bytes`);
-  const number = Math.ceil(matrix.outputs / widest);
-  const edge = (i: number) => Math.round((i * matrix.outputs) / number);
-  return Array.from({ length: number }, (_, i) => [edge(i), edge(i + 1)]);
+/** Columns `from`…`to`-1 of each piece of a matrix. */
+export type Pieces = readonly (readonly [from: number, to: number])[];
+
+/**
+ * Cuts `outputs` columns into pieces of nearly equal width.
+ * @param widest columns of a piece, at most; @throws when that is none.
+ */
+export function cut(outputs: number, widest: number): Pieces {
+  if (widest < 1) throw new Error("one column of weights exceeds the largest file");
+  const number = Math.ceil(outputs / widest);
+  const edge = (i: number) => Math.round((i * outputs) / number);
+  return Array.from({ length: number }, (_, i) => [edge(i), edge(i + 1)] as const);
 }

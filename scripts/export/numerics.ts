@@ -43,27 +43,18 @@ export function joinPieces(graph: GraphBuilder, parts: readonly string[]): strin
 }
 
 /**
- * Looks ids up in a matrix cut into pieces: every piece answers for all ids (clamped into it), and the
- * answer of the piece that holds the id is kept.
- * @param lookup float32 [B, T, K] of ids within one piece.
+ * The columns `ids` of a matrix as they are stored, [K, B, T]: every piece answers for all ids (clamped into it),
+ * and the answer of the piece that holds the id is kept.
  */
-export function lookupPieces(
-  graph: GraphBuilder,
-  matrix: StoredMatrix,
-  ids: string,
-  lookup: (piece: StoredMatrix["pieces"][number], ids: string) => string,
-): string {
-  const [first, ...others] = matrix.pieces;
-  const within = (piece: StoredMatrix["pieces"][number]) => {
+export function gatherColumns(graph: GraphBuilder, { pieces }: StoredMatrix, ids: string): string {
+  const axis = { attributes: { axis: { int: 1 } } };
+  if (pieces.length === 1) return graph.op("Gather", [pieces[0]!.weights, ids], axis);
+  const answers = pieces.map((piece) => {
     const shifted = piece.from === 0 ? ids : graph.op("Sub", [ids, graph.int64(piece.from)]);
-    return graph.op("Clip", [shifted, graph.int64(0), graph.int64(piece.to - piece.from - 1)]);
-  };
-  if (others.length === 0) return lookup(first!, ids);
-  let result = lookup(first!, within(first!));
-  for (const piece of others) {
-    const below = graph.op("Less", [ids, graph.int64(piece.from)]); // [B, T]
-    const mask = graph.op("Unsqueeze", [below, graph.int64s(2)]); // [B, T, 1]
-    result = graph.op("Where", [mask, result, lookup(piece, within(piece))]);
-  }
-  return result;
+    const within = graph.op("Clip", [shifted, graph.int64(0), graph.int64(piece.to - piece.from - 1)]);
+    return graph.op("Gather", [piece.weights, within], axis); // [K, B, T]
+  });
+  return answers.reduce((lower, answer, i) =>
+    graph.op("Where", [graph.op("Less", [ids, graph.int64(pieces[i]!.from)]), lower, answer]),
+  );
 }
