@@ -1,7 +1,7 @@
 /** What this deployment serves: the manifest, the text rim (tokenizer, chat template) and the gates. */
-import { assetSource, readBundle } from "./edge/loaded-exit.ts";
+import { assetSource } from "./edge/asset-source.ts";
 import type { Env } from "./env.ts";
-import { readVerified, type Bundle, type BundleFile, type BundleSource } from "./model/bundle.ts";
+import { openBundle, readVerified, type Bundle, type BundleFile, type BundleSource } from "./model/bundle.ts";
 import { createChatTemplate, type ChatTemplate } from "./model/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "./model/tokenizer.ts";
 import { parseRouter, type Router } from "./policy/router.ts";
@@ -30,7 +30,7 @@ export function loadCatalogue(env: Pick<Env, "ASSETS">): Promise<Catalogue> {
 
 /** {@link loadCatalogue} from any source of bundle files. */
 export async function readCatalogue(source: BundleSource): Promise<Catalogue> {
-  const bundle = await readBundle(source);
+  const bundle = await openBundle(source);
   const json = async (file: BundleFile): Promise<unknown> =>
     JSON.parse(new TextDecoder().decode(await readVerified(source, file)));
   const config = await json(bundle.tokenizer.config);

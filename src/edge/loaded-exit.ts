@@ -2,28 +2,13 @@
  * The one engine of an isolate. Durable Objects of one class may share an isolate, so the sessions live in the
  * module, are loaded once, and a failed load is tried again by the next request.
  */
-import { bundleSchema, type Bundle, type BundleSource } from "../model/bundle.ts";
+import { openBundle } from "../model/bundle.ts";
 import { loadEngine, type Engine } from "../model/engine.ts";
 import { webRuntime } from "../model/runtime-web.ts";
+import { assetSource } from "./asset-source.ts";
 
 let loading: Promise<Engine> | null = null;
 let loaded: Engine | null = null;
-
-/** Static assets as a bundle's files. */
-export function assetSource(assets: Fetcher): BundleSource {
-  return {
-    async read(path) {
-      const response = await assets.fetch(`https://assets.local/${path}`);
-      if (!response.ok) throw new Error(`static asset ${path} is missing (${response.status}): run npm run build`);
-      return new Uint8Array(await response.arrayBuffer());
-    },
-  };
-}
-
-/** bundle.json of the deployment. @throws Error when it is missing or not a bundle */
-export async function readBundle(source: BundleSource): Promise<Bundle> {
-  return bundleSchema.parse(JSON.parse(new TextDecoder().decode(await source.read("bundle.json"))));
-}
 
 /** The engine, if it is loaded. */
 export function currentEngine(): Engine | null {
@@ -44,7 +29,7 @@ export function loadedEngine(assets: Fetcher, edgeExits: readonly number[]): Pro
 
 async function load(assets: Fetcher, edgeExits: readonly number[]): Promise<Engine> {
   const source = assetSource(assets);
-  const bundle = await readBundle(source);
+  const bundle = await openBundle(source);
   const exits = bundle.exits.filter((exit) => edgeExits.includes(exit));
   const engine = await loadEngine({ bundle, source, runtime: webRuntime(), exits });
   await engine.warmUp();
