@@ -99,7 +99,9 @@ export function parseConfig(config: unknown, options: ConfigOptions = {}, eos?: 
   const parsed = configSchema.safeParse(config);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    fail(issue.path.join(".") || "(the document)", describe(issue.message));
+    const unknown = issue.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [];
+    const field = [...issue.path, ...unknown].join(".") || "(the document)";
+    fail(field, unknown.length > 0 ? "is not supported" : describe(issue.message));
   }
   const c = parsed.data;
   const heads = c.num_attention_heads;
@@ -144,7 +146,7 @@ function describe(message: string): string {
 
 function checkExits(exits: readonly number[], layers: number): readonly number[] {
   const ascending = exits.every((exit, i) => exit > (exits[i - 1] ?? 0));
-  if (!ascending || exits.at(-1)! > layers) {
+  if (!ascending || exits.length === 0 || exits.at(-1)! > layers) {
     throw new Error(`exits ${exits.join(",")} must ascend and end at ${layers}, the number of layers, or before`);
   }
   return exits;

@@ -18,9 +18,9 @@ export interface StoredMatrix {
 
 /** Activations made ready once for every product that reads them. */
 export interface Operand {
-  /** Name of the factors, [..., K]. */
+  /** Name of the values, [B, T, K]. */
   readonly values: string;
-  /** Name of the factor per row, [..., 1]; `""` where values are plain numbers. */
+  /** Name of the factor per row, [B, T, 1]; `""` where values are plain numbers. */
   readonly scale: string;
 }
 
@@ -28,9 +28,12 @@ export interface Numerics {
   readonly name: "fp32" | "w8a8";
   /** Writes the matrix to the graph's weight files. */
   store(graph: GraphBuilder, name: string, matrix: Matrix): StoredMatrix;
-  /** @param values float32 [..., K]. */
-  operand(graph: GraphBuilder, values: string): Operand;
-  /** Activations times weights: float32 [..., N]. */
+  /**
+   * @param values float32 [B, T, K].
+   * @param maybeEmpty whether T may be 0.
+   */
+  operand(graph: GraphBuilder, values: string, maybeEmpty?: boolean): Operand;
+  /** Activations times weights: float32 [B, T, N]. */
   product(graph: GraphBuilder, operand: Operand, matrix: StoredMatrix): string;
   /** The columns `ids` of a stored matrix, as float32 [B, T, K]. @param ids int64 [B, T]. */
   columns(graph: GraphBuilder, matrix: StoredMatrix, ids: string): string;

@@ -30,7 +30,7 @@ export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numer
   const hidden = graph.input("hidden_state", "float32", ["B", "N", hiddenSize]);
   const gain = graph.weight(FINAL_NORM, "float32", [hiddenSize], source.tensor(FINAL_NORM, [hiddenSize]));
   const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
-  const logits = numerics.product(graph, numerics.operand(graph, normed), head);
+  const logits = numerics.product(graph, numerics.operand(graph, normed, true), head);
   graph.op("Identity", [logits], { outputs: ["logits"] });
   graph.output("logits", "float32", ["B", "N", vocabulary]);
   return graph.finish();

@@ -5,7 +5,7 @@
 import { z } from "zod";
 
 /** Fields of `rope_parameters` (new form) or `rope_scaling` (old form); unknown ones are refused. */
-export const ropeSchema = z.object({
+export const ropeSchema = z.strictObject({
   rope_type: z.string().optional(),
   /** Older name of `rope_type`. */
   type: z.string().optional(),
@@ -21,6 +21,8 @@ export const ropeSchema = z.object({
   mscale_all_dim: z.number().nullish(),
   truncate: z.boolean().nullish(),
   partial_rotary_factor: z.literal(1, { error: "only 1 is supported" }).optional(),
+  /** A note of how a YaRN checkpoint was made. */
+  finetuned: z.boolean().optional(),
 });
 export type RopeFields = z.infer<typeof ropeSchema>;
 

@@ -107,7 +107,7 @@ function normalise(
 
 /** One product for all matrices that read `values`, biases added: float32 [B, T, Σ outputs]. */
 function project(
-  { graph, source, numerics, model }: Builder,
+  { graph, source, numerics }: Builder,
   values: string,
   layer: number,
   names: readonly (readonly [name: string, outputs: number])[],

@@ -5,7 +5,7 @@
  */
 import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
-import { cut, type Matrix, type Pieces } from "./matrix.ts";
+import type { Matrix, Pieces } from "./matrix.ts";
 import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
 
 export const ZERO_POINT = 128;
@@ -28,7 +28,8 @@ const ROWS_AT_ONCE = 64;
 
 /** Pieces that the kernels read fast; a uint8 weight is a byte, so columns are bytes. */
 export function piecesOf({ inputs, outputs }: Matrix): Pieces {
-  const fits = Math.min(WIDEST, Math.floor(MAX_FILE_BYTES / inputs));
+  const fits = Math.min(WIDEST, Math.floor(MAX_FILE_BYTES / inputs / LINE_BYTES) * LINE_BYTES);
+  if (fits === 0) throw new Error(`columns of ${inputs} weights do not fit a file of ${MAX_FILE_BYTES} bytes`);
   const single = outputs <= fits && outputs % COLLIDING_BYTES !== 0;
   if (single) return [[0, outputs]];
   const number = Math.max(2, Math.ceil(outputs / fits));
@@ -77,12 +78,12 @@ function magnitude(row: Float32Array): number {
   return largest;
 }
 
-/** Largest magnitude of each row: float32 [..., 1]. */
-function rowMagnitude(graph: GraphBuilder, values: string): string {
+/** Largest magnitude of each row: float32 [B, T, 1]. */
+function rowMagnitude(graph: GraphBuilder, values: string, maybeEmpty: boolean): string {
   const absolute = graph.op("Abs", [values]);
   const largest = graph.op("ReduceMax", [absolute, graph.int64s(-1)], { attributes: { keepdims: { int: 1 } } });
   // onnxruntime leaves the last axis as it is where there are no rows at all; this says again that it is 1.
-  return graph.op("Reshape", [largest, graph.int64s(0, 0, 1)]);
+  return maybeEmpty ? graph.op("Reshape", [largest, graph.int64s(0, 0, 1)]) : largest;
 }
 
 export const w8a8: Numerics = {
@@ -104,8 +105,8 @@ export const w8a8: Numerics = {
   },
 
   // A row of zeros divides 0 by 0; whatever integer that becomes, its product is multiplied by magnitude 0.
-  operand(graph, values) {
-    const scale = rowMagnitude(graph, values); // [..., 1]
+  operand(graph, values, maybeEmpty = false) {
+    const scale = rowMagnitude(graph, values, maybeEmpty); // [B, T, 1]
     const unit = graph.op("Div", [values, scale]); // −1 … 1
     const quantised = graph.op("QuantizeLinear", [unit, graph.float(1 / STEPS), graph.uint8(ZERO_POINT)]);
     return { values: quantised, scale };
