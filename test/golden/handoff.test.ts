@@ -8,7 +8,7 @@ import { startEngineWorker } from "../worker/fixtures/engine/start.ts";
 import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
-const PROMPTS = 100;
+const PROMPTS = 60;
 const TOKENS = 24;
 
 for (const numerics of ["w8a8", "fp32"] as const) {
