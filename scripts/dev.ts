@@ -59,14 +59,14 @@ try {
     showLine,
   );
   const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
-  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `API_KEY:${DEMO_KEY}`];
+  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `API_KEY:${DEMO_KEY}`].flatMap((pair) => [
+    "--var",
+    pair,
+  ]);
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
-    [
-      ...["dev", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false"],
-      ...vars.flatMap((pair) => ["--var", pair]),
-    ],
+    ["dev", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...vars],
     { ...process.env, WRANGLER_SEND_METRICS: "false" },
     showLine,
   );

@@ -68,7 +68,7 @@ export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSi
     promptTokens: generation.token_ids.length,
     events: textStream(served.tokens, {
       detokenizer: createDetokenizer(tokenizer),
-      bytesOf: tokenizer.bytesOf,
+      bytesOf: (id) => tokenizer.bytesOf(id),
       stop: request.stop,
       route: () => served.route,
       promptTokens: generation.token_ids.length,
