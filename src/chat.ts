@@ -72,6 +72,7 @@ export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSi
       stop: request.stop,
       route: () => served.route,
       promptTokens: generation.token_ids.length,
+      cachedTokens: served.cachedTokens,
     }),
   };
 }

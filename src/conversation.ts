@@ -48,7 +48,8 @@ export type TextEvent =
       readonly type: "end";
       readonly finishReason: "stop" | "length";
       readonly usage: Usage;
-      readonly timings: Timings;
+      /** null when a stop sequence ended the answer before its tier could say. */
+      readonly timings: Timings | null;
       /** The exit and tier that spoke last. */
       readonly route: Route;
     };

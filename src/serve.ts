@@ -9,6 +9,7 @@ import type { EdgeEvent, EdgeJob } from "./edge/job.ts";
 import { ApiError } from "./errors.ts";
 import type { GenerationRequest, TokenEvent } from "./generation.ts";
 import type { Handoff } from "./handoff.ts";
+import { closing } from "./iteration.ts";
 import { log } from "./log.ts";
 import type { OriginClient } from "./origin/client.ts";
 import { OriginError } from "./origin/origin-error.ts";
@@ -34,6 +35,8 @@ export interface Plan {
 export interface Served {
   readonly route: Route;
   readonly tokens: AsyncIterable<TokenEvent>;
+  /** Prompt positions handed over from the other tier. */
+  readonly cachedTokens: number;
 }
 
 type Generation = Omit<GenerationRequest, "exit_layer">;
@@ -62,10 +65,10 @@ async function serveAtEdge(
     return serveAtOrigin(deps, generation, spilled, plan, null, signal);
   }
   const { first, rest } = opening;
-  if (first.type !== "verdict") return { route, tokens: tokensFrom(first, rest) };
+  if (first.type !== "verdict") return { route, tokens: tokensFrom(first, rest), cachedTokens: 0 };
   const decided: Route = { exit: route.exit, tier: "edge", reason: first.reason };
   const second = await nextEvent(rest);
-  if (second.type !== "handoff") return { route: decided, tokens: tokensFrom(second, rest) };
+  if (second.type !== "handoff") return { route: decided, tokens: tokensFrom(second, rest), cachedTokens: 0 };
   const escalated: Route = { exit: route.escalateTo ?? route.exit, tier: "origin", reason: first.reason };
   return serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
 }
@@ -115,7 +118,8 @@ async function serveAtOrigin(
     if (deps.origin === null) throw new OriginError("unreachable", "no origin is configured");
     const request = { ...generation, exit_layer: route.exit };
     const { exit, tier, reason } = route;
-    return { route: { exit, tier, reason }, tokens: await deps.origin.generate(request, handoff, signal) };
+    const tokens = await deps.origin.generate(request, handoff, signal);
+    return { route: { exit, tier, reason }, tokens, cachedTokens: handoff?.positions ?? 0 };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof OriginError)) throw error;
@@ -138,7 +142,7 @@ async function degrade(
   const route: PromptDecision = { exit, tier: "edge", reason, escalateTo: null, score: null };
   const opening = await openEdge(deps, generation, route, signal);
   if (!opening.ok) throw unavailable(opening.reason, error);
-  return { route: { exit, tier: "edge", reason }, tokens: tokensFrom(opening.first, opening.rest) };
+  return { route: { exit, tier: "edge", reason }, tokens: tokensFrom(opening.first, opening.rest), cachedTokens: 0 };
 }
 
 /** The shard's job: the generation at the edge's exit, and gate 2 where it has a say. */
@@ -159,16 +163,16 @@ function edgeJob({ router }: Catalogue, generation: Generation, route: PromptDec
 }
 
 /** The tokens of a shard's stream whose first event was read already. */
-async function* tokensFrom(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): AsyncGenerator<TokenEvent, void> {
-  try {
-    for (let event = first; ; event = await nextEvent(rest)) {
-      if (event.type === "verdict" || event.type === "handoff")
-        throw new Error(`unexpected ${event.type} from the edge exit`);
-      yield event;
-      if (event.type === "end") return;
-    }
-  } finally {
-    await rest.return?.();
+function tokensFrom(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): AsyncIterable<TokenEvent> {
+  return closing(remaining(first, rest), async () => rest.return?.());
+}
+
+async function* remaining(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): AsyncGenerator<TokenEvent, void> {
+  for (let event = first; ; event = await nextEvent(rest)) {
+    if (event.type === "verdict" || event.type === "handoff")
+      throw new Error(`unexpected ${event.type} from the edge exit`);
+    yield event;
+    if (event.type === "end") return;
   }
 }
 

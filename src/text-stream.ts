@@ -1,6 +1,7 @@
 /** Token events to text events: detokenising and stop sequences, the same for both tiers. */
 import type { Route, TextEvent, TextToken } from "./conversation.ts";
 import type { TokenEvent, Usage } from "./generation.ts";
+import { closing } from "./iteration.ts";
 import type { Detokenizer } from "./model/detokenizer.ts";
 
 type TokenWithExit = Extract<TokenEvent, { type: "token" }>;
@@ -14,6 +15,8 @@ export interface TextStreamOptions {
   /** Where the answer comes from, read when it ends. */
   readonly route: () => Route;
   readonly promptTokens: number;
+  /** Prompt tokens that were resumed, not computed again: for an answer that ends before its tier says so. */
+  readonly cachedTokens: number;
 }
 
 const decoder = new TextDecoder();
@@ -22,10 +25,16 @@ const decoder = new TextDecoder();
  * Yields text as soon as no stop sequence can begin in it. Ends the token stream, and so the compute, when a stop
  * sequence completes.
  */
-export async function* textStream(
+export function textStream(
   tokens: AsyncIterable<TokenEvent>,
   options: TextStreamOptions,
-): AsyncGenerator<TextEvent, void> {
+): AsyncIterableIterator<TextEvent> {
+  const source = tokens[Symbol.asyncIterator]();
+  return closing(texts(source, options), async () => source.return?.());
+}
+
+async function* texts(source: AsyncIterator<TokenEvent>, options: TextStreamOptions): AsyncGenerator<TextEvent, void> {
+  const tokens = { [Symbol.asyncIterator]: () => source };
   let held = ""; // text that may be the beginning of a stop sequence
   let waiting: TextToken[] = []; // tokens whose text is not emitted yet
   const produced = new Map<number, number>();
@@ -61,11 +70,10 @@ export async function* textStream(
 function stopped(produced: ReadonlyMap<number, number>, options: TextStreamOptions): TextEvent {
   const usage: Usage = {
     prompt_tokens: options.promptTokens,
-    cached_tokens: 0,
+    cached_tokens: options.cachedTokens,
     completion_tokens_by_exit: Object.fromEntries(produced),
   };
-  const timings = { queue_ms: 0, prefill_ms: 0, decode_ms: 0 };
-  return { type: "end", finishReason: "stop", usage, timings, route: options.route() };
+  return { type: "end", finishReason: "stop", usage, timings: null, route: options.route() };
 }
 
 function describe(event: TokenWithExit, options: TextStreamOptions): TextToken {

@@ -19,7 +19,12 @@ export interface JobHooks {
 /** Frames of one job; cancelling the stream stops the compute within one token. */
 export function runJob(engine: Engine, job: EdgeJob, signal: AbortSignal, hooks: JobHooks): ReadableStream<Uint8Array> {
   const cancelled = new AbortController();
-  const frames = jobFrames(engine, job, AbortSignal.any([signal, cancelled.signal]), hooks);
+  let ended = false;
+  const end = (): void => {
+    if (!ended) hooks.onEnd();
+    ended = true;
+  };
+  const frames = jobFrames(engine, job, AbortSignal.any([signal, cancelled.signal]), hooks.onToken, end);
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -30,6 +35,7 @@ export function runJob(engine: Engine, job: EdgeJob, signal: AbortSignal, hooks:
       async cancel(reason) {
         cancelled.abort(reason);
         await frames.return();
+        end(); // a generator that was never started skips its `finally`
       },
     },
     // Nothing is computed ahead of the reader: a client that is gone is seen within one token.
@@ -41,7 +47,8 @@ async function* jobFrames(
   engine: Engine,
   job: EdgeJob,
   signal: AbortSignal,
-  hooks: JobHooks,
+  onToken: () => void,
+  onEnd: () => void,
 ): AsyncGenerator<Uint8Array, void> {
   try {
     const sequence = engine.newSequence();
@@ -55,13 +62,13 @@ async function* jobFrames(
         if (next.value.type === "handoff") yield handoffFrame(sequence, job);
         return;
       }
-      if (next.value.type === "token") hooks.onToken();
+      if (next.value.type === "token") onToken();
       yield encodeJsonFrame(next.value);
     }
   } catch (error) {
     if (!signal.aborted) yield encodeJsonFrame({ type: "failure", message: String(error) });
   } finally {
-    hooks.onEnd();
+    onEnd();
   }
 }
 
