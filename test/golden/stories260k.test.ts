@@ -12,7 +12,7 @@ import { type Engine, loadEngine } from "../../src/model/engine.ts";
 import { folderSource } from "../../src/model/node-source.ts";
 import { nodeRuntime } from "../../src/model/runtime-node.ts";
 import { createTokenizer } from "../../src/model/tokenizer.ts";
-import { mean, teacherForced } from "./teacher-forced.ts";
+import { mean, teacherForced } from "../../scripts/eval/teacher-forced.ts";
 
 const SHARED = join(import.meta.dirname, "../../../shared");
 const CHECKPOINT = join(SHARED, "checkpoints/stories260k");
@@ -44,7 +44,7 @@ describe.skipIf(absent.length > 0)("stories260k", () => {
     const out = join(folder, numerics);
     await exportBundle({ checkpoint: CHECKPOINT, out, numerics, exits: EXITS });
     const source = folderSource(out);
-    const engine = await loadEngine({ bundle: await openBundle(source), source, runtime: nodeRuntime() });
+    const engine = await loadEngine({ bundle: await openBundle(source), source, runtime: nodeRuntime({ threads: 1 }) });
     engines.push(engine);
     const read = (name: string): unknown => JSON.parse(readFileSync(join(CHECKPOINT, name), "utf8"));
     const tokenizer = createTokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
