@@ -32,8 +32,8 @@ export function health({ chatDeps }: Flow): Hono<AppEnv> {
 
 async function edgeState({ edge }: ChatDeps) {
   try {
-    const { loaded, active, waiting } = await before(edge.status());
-    return { loaded, active, waiting };
+    const { loaded, active, waiting, decoded_tokens } = await before(edge.status());
+    return { loaded, active, waiting, decoded_tokens };
   } catch {
     return null;
   }

@@ -220,7 +220,7 @@ describe("health", () => {
       exits: [3, 6, 9, 12],
       edge_exits: [3, 6],
       calibrated: false,
-      edge: { loaded: true, active: 0, waiting: 0 },
+      edge: { loaded: true, active: 0, waiting: 0, decoded_tokens: 0 },
       origin: "absent",
     });
   });

@@ -26,11 +26,14 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** @throws Error with the output so far when it does not become ready */
-export async function startServer(): Promise<RunningServer> {
+/**
+ * @param extra environment variables besides this process's own
+ * @throws Error with the output so far when it does not become ready
+ */
+export async function startServer(extra: NodeJS.ProcessEnv = {}): Promise<RunningServer> {
   const port = await freePort();
   const child = spawn("npm", ["run", "dev", "--", "--verbose"], {
-    env: { ...process.env, PORT: String(port) },
+    env: { ...process.env, ...extra, PORT: String(port) },
     detached: true, // a group of its own, so that Ctrl-C reaches it and not us
     stdio: ["ignore", "pipe", "pipe"],
   });
