@@ -23,6 +23,8 @@ export interface ExportOptions extends ConfigOptions {
   readonly numerics: Bundle["numerics"];
   /** Public model name; by default the checkpoint folder's. */
   readonly name?: string | undefined;
+  /** How graphs multiply, where it is not what `numerics` names: for benchmarks only. */
+  readonly products?: Numerics | undefined;
   /** Called before each graph and at the end. */
   readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
 }
@@ -95,7 +97,7 @@ function shapeOf(model: Checkpoint): Bundle["shape"] {
 export async function exportBundle(options: ExportOptions): Promise<Bundle> {
   const { checkpoint, out, onProgress } = options;
   const model = readConfig(checkpoint, options);
-  const numerics = NUMERICS[options.numerics];
+  const numerics = options.products ?? NUMERICS[options.numerics];
   using source = new Safetensors(checkpoint);
   assertAllUsed(source, model);
   mkdirSync(out, { recursive: true });
