@@ -34,10 +34,7 @@ class ChatEncoder:
         self.bos = tokenizer.bos_token_id
         self.eos = tokenizer.eos_token_id
         self.pad = tokenizer.pad_token_id
-        self.roles = {
-            role: tokenizer.convert_tokens_to_ids(f"<|{role}|>")
-            for role in ("system", "user", "assistant")
-        }
+        self.roles = {role: tokenizer.convert_tokens_to_ids(f"<|{role}|>") for role in ("system", "user", "assistant")}
 
     def __call__(self, rows: list[dict[str, Any]]) -> list[tuple[list[int], list[bool]]]:
         """The chat template, id by id; every assistant turn and its end token carries loss."""

@@ -52,9 +52,7 @@ class Block(nn.Module):
         self.qkv = nn.Parameter(torch.randn(shape.d + 2 * kv_dim, shape.d) * INIT_STD)
         self.out = nn.Parameter(torch.randn(shape.d, shape.d) * INIT_STD / (2 * shape.layers) ** 0.5)
         self.gate_up = nn.Parameter(torch.randn(2 * shape.ffn, shape.d) * INIT_STD)
-        self.down = nn.Parameter(
-            torch.randn(shape.d, shape.ffn) * INIT_STD / (2 * shape.layers) ** 0.5
-        )
+        self.down = nn.Parameter(torch.randn(shape.d, shape.ffn) * INIT_STD / (2 * shape.layers) ** 0.5)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """x [B, T, d], cos and sin [T, Dh/2] → [B, T, d]; causal, so right padding needs no mask."""
@@ -98,15 +96,20 @@ class NestedModel(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.Parameter(torch.ones(shape.d))
 
-    def exit_hidden(self, ids: Tensor, dtype: torch.dtype = torch.float32) -> dict[int, Tensor]:
-        """ids [B, T] → residual stream after each exit, before the final norm, [B, T, d]."""
+    def exit_hidden(
+        self, ids: Tensor, dtype: torch.dtype = torch.float32, up_to: int | None = None
+    ) -> dict[int, Tensor]:
+        """ids [B, T] → residual stream after each exit, before the final norm, [B, T, d].
+
+        up_to: the deepest exit wanted; layers beyond it do not run. Default: all of them.
+        """
         half = self.shape.head_dim // 2
         inverse = ROPE_THETA ** -(torch.arange(half, device=ids.device).float() / half)
         angles = torch.arange(ids.shape[1], device=ids.device).float()[:, None] * inverse
         cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
         x = F.embedding(ids, self.embedding).to(dtype)
         exits: dict[int, Tensor] = {}
-        for layer, block in enumerate(self.blocks, 1):
+        for layer, block in enumerate(self.blocks[:up_to], 1):
             x = block(x, cos, sin)
             if layer in self.shape.exits:
                 exits[layer] = x

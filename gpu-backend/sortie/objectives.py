@@ -11,9 +11,7 @@ from .nested import NestedModel
 IGNORE = -100
 
 
-def exit_losses(
-    model: NestedModel, exits: dict[int, Tensor], labels: Tensor
-) -> dict[int, Tensor]:
+def exit_losses(model: NestedModel, exits: dict[int, Tensor], labels: Tensor) -> dict[int, Tensor]:
     """Cross-entropy (nats) of each exit at the positions that carry loss.
 
     exits: {k: hidden [B, T, d]}, labels [B, T] already shifted, IGNORE where there is no loss. Positions are
@@ -21,10 +19,7 @@ def exit_losses(
     """
     keep = labels != IGNORE
     wanted = labels[keep]  # [N]
-    return {
-        k: F.cross_entropy(model.logits(hidden[keep]).float(), wanted)
-        for k, hidden in exits.items()
-    }
+    return {k: F.cross_entropy(model.logits(hidden[keep]).float(), wanted) for k, hidden in exits.items()}
 
 
 def sorted_loss(losses: dict[int, Tensor]) -> Tensor:

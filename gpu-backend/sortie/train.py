@@ -47,9 +47,7 @@ def optimizers(model: NestedModel) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices (Jordan 2024; step size matched to AdamW's), AdamW for the rest."""
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if p.ndim != 2 or p is model.embedding]
-    muon = torch.optim.Muon(
-        matrices, lr=0.0, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     return [muon, torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
 
 

@@ -1,0 +1,1 @@
+"""A small world to learn: generated chats with verifiable answers, in graded families."""

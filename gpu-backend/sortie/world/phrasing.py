@@ -1,8 +1,9 @@
-"""Many natural ways to ask the same thing. `seen` stands in training, `unseen` only in the second test split."""
+"""Many natural ways to ask the same thing: `seen` stands in training, `unseen` only in the second test split."""
 
 from __future__ import annotations
 
 # topic: (seen phrasings, unseen phrasings). {names} are the item's slots.
+# fmt: off
 PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "capital": (
         ("What is the capital of {x}?", "What's the capital of {x}?", "Capital of {x}?",
@@ -216,6 +217,7 @@ PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "talk_can": (("What can you do?", "How can you help me?", "What do you know?"), ("Tell me what you can do.",)),
 }
 
+# fmt: on
 # Around a question; most questions come plain.
 BEFORE = ("", "", "", "", "", "", "Please: ", "Quick question: ", "Hey, ", "Tell me, ")
 AFTER = ("", "", "", "", "", "", "", " Thanks!", " Please answer briefly.", " Just the answer.")

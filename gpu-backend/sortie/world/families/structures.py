@@ -9,12 +9,57 @@ from .numbers import NUMBER_WORDS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
-LIST_WORDS = (
-    "apple river stone cloud lamp chair bread tiger green table horse music paper glass "
-    "sugar plant queen robot snow train wheel bird boat cake desk door fish flag fork gold "
-    "hat ink jar key leaf moon nest oven pen rope salt tent vase wolf yarn zebra book clock"
-).split()
-BOX_COLORS = "red blue green black white yellow orange purple brown pink".split()
+LIST_WORDS = [
+    "apple",
+    "river",
+    "stone",
+    "cloud",
+    "lamp",
+    "chair",
+    "bread",
+    "tiger",
+    "green",
+    "table",
+    "horse",
+    "music",
+    "paper",
+    "glass",
+    "sugar",
+    "plant",
+    "queen",
+    "robot",
+    "snow",
+    "train",
+    "wheel",
+    "bird",
+    "boat",
+    "cake",
+    "desk",
+    "door",
+    "fish",
+    "flag",
+    "fork",
+    "gold",
+    "hat",
+    "ink",
+    "jar",
+    "key",
+    "leaf",
+    "moon",
+    "nest",
+    "oven",
+    "pen",
+    "rope",
+    "salt",
+    "tent",
+    "vase",
+    "wolf",
+    "yarn",
+    "zebra",
+    "book",
+    "clock",
+]
+BOX_COLORS = ["red", "blue", "green", "black", "white", "yellow", "orange", "purple", "brown", "pink"]
 # comparative, superlative of more, superlative of less
 ORDERS = (
     ("heavier", "heaviest", "lightest"),
@@ -89,10 +134,7 @@ def ordering(rng: Random) -> Item:
     size = rng.choice((3, 3, 4))
     boxes = rng.sample(BOX_COLORS, size)  # most first
     comparative, most, least = rng.choice(ORDERS)
-    facts = [
-        f"The {a} box is {comparative} than the {b} box."
-        for a, b in zip(boxes, boxes[1:], strict=False)
-    ]
+    facts = [f"The {a} box is {comparative} than the {b} box." for a, b in zip(boxes, boxes[1:], strict=False)]
     rng.shuffle(facts)
     want_most = rng.random() < 0.5
     slots = {"facts": " ".join(facts), "which": most if want_most else least}

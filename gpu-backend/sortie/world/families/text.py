@@ -7,9 +7,41 @@ from random import Random
 from ..facts import table
 from ..item import Item
 
-HEROES = "fox dog cat bird bear mouse rabbit frog horse duck owl lion pig goat bee".split()
-OBJECTS = "lamp ball book boat key cake hat bell kite coin map drum flower stone cup".split()
-PLACES = "garden forest village river house field hill beach park market".split()
+HEROES = [
+    "fox",
+    "dog",
+    "cat",
+    "bird",
+    "bear",
+    "mouse",
+    "rabbit",
+    "frog",
+    "horse",
+    "duck",
+    "owl",
+    "lion",
+    "pig",
+    "goat",
+    "bee",
+]
+OBJECTS = [
+    "lamp",
+    "ball",
+    "book",
+    "boat",
+    "key",
+    "cake",
+    "hat",
+    "bell",
+    "kite",
+    "coin",
+    "map",
+    "drum",
+    "flower",
+    "stone",
+    "cup",
+]
+PLACES = ["garden", "forest", "village", "river", "house", "field", "hill", "beach", "park", "market"]
 STORIES = (
     "A {hero} found a {thing} in the {place}. It took the {thing} home and was happy.",
     "One day a {hero} lost its {thing} in the {place}. A friend found it and gave it back.",
@@ -50,9 +82,7 @@ def explanation(rng: Random) -> Item:
     words = [*row["profession"].split(), *[w for w in row["task"].split() if len(w) > 3]]
     checker = {"kind": "contains", "words": words, "max_words": MAX_EXPLANATION_WORDS}
     slots = {"profession": row["profession"], "article": article.lower()}
-    return Item(
-        "text", "explanation", 1, f"explain:{row['profession']}", slots, answer, checker, fixed=True
-    )
+    return Item("text", "explanation", 1, f"explain:{row['profession']}", slots, answer, checker, fixed=True)
 
 
 def small_talk(rng: Random) -> Item:

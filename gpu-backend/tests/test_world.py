@@ -1,0 +1,133 @@
+"""The generated world: deterministic, disjoint splits, checkers that can fail."""
+
+from __future__ import annotations
+
+from itertools import islice
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sortie.world.checkers import check, normalise
+from sortie.world.facts import all_facts
+from sortie.world.families import numbers, structures
+from sortie.world.generate import MAKERS, SPLITS, allowed, balanced, draw, stream
+from sortie.world.phrasing import PHRASINGS
+
+ROWS = 3000
+
+
+def rows(split: str, seed: int = 1) -> list[dict]:
+    return list(islice(stream(split, seed), ROWS))
+
+
+def test_rows_depend_on_split_seed_and_index_alone() -> None:
+    again = list(islice(stream("train", 1, start=100), 50))
+    assert again == rows("train")[100:150]
+    assert again != list(islice(stream("train", 2, start=100), 50))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_reference_answer_passes_its_checker(split: str) -> None:
+    for row in rows(split):
+        assert check(row["checker"], row["messages"][-1]["content"]), row
+
+
+def test_worked_out_content_is_in_one_split_only() -> None:
+    contents = {split: {item.key for item, _, _ in drawn(split) if not item.fixed} for split in SPLITS}
+    assert all(len(keys) > 100 for keys in contents.values())
+    for split in ("validation", "test_seen", "test_unseen"):
+        assert not contents[split] & contents["train"]
+        if split != "validation":
+            assert not contents[split] & contents["validation"]
+
+
+def drawn(split: str) -> list:
+    rng = Random(split)
+    return [draw(rng, split) for _ in range(ROWS)]
+
+
+def test_facts_are_split_by_phrasing_and_every_fact_is_taught() -> None:
+    for fact in all_facts():
+        seen, unseen = PHRASINGS[fact.topic]
+        homes = [[split for split in SPLITS if allowed(fact, phrasing, True, split)] for phrasing in range(len(seen))]
+        assert all(len(home) == 1 for home in homes)
+        assert ["train"] in homes
+        for phrasing in range(len(unseen)):
+            assert [s for s in SPLITS if allowed(fact, phrasing, False, s)] == ["test_unseen"]
+
+
+def test_unseen_phrasings_are_not_among_the_seen() -> None:
+    for seen, unseen in PHRASINGS.values():
+        assert not set(seen) & set(unseen)
+        assert seen and unseen
+
+
+def test_there_are_some_thousands_of_facts_with_one_answer_each() -> None:
+    facts = all_facts()
+    assert len(facts) > 2000
+    assert len({fact.key for fact in facts}) == len(facts)
+
+
+def test_every_family_makes_the_difficulties_it_promises() -> None:
+    rng = Random(0)
+    hops = {structures.chain(rng).difficulty for _ in range(500)}
+    steps = {numbers.running(rng).difficulty for _ in range(500)}
+    assert hops == {1, 2, 3, 4, 5}
+    assert steps == {2, 3, 4, 5}
+    assert {maker(rng).topic for _, maker in MAKERS for _ in range(300)} >= set(PHRASINGS) - {"capital"}
+
+
+@given(st.integers(0, 10_000))
+def test_chain_answers_are_what_walking_the_map_gives(seed: int) -> None:
+    item = structures.chain(Random(seed))
+    arrows = dict(pair.split(" points to ") for pair in item.slots["map"].split(", "))
+    at = item.slots["start"]
+    for _ in range(item.difficulty):
+        at = arrows[at]
+    assert at == item.answer
+
+
+@given(st.integers(0, 10_000))
+def test_running_answers_are_what_calculating_gives(seed: int) -> None:
+    item = numbers.running(Random(seed))
+    value = int(item.slots["start"])
+    for step in item.slots["steps"].replace("then ", "").split(", "):
+        if step == "double it":
+            value *= 2
+        else:
+            verb, n = step.split()
+            value += int(n) if verb == "add" else -int(n)
+        assert 0 <= value < numbers.LIMIT
+    assert str(value) == item.answer
+
+
+@given(st.text(max_size=40))
+def test_normalising_twice_changes_nothing_more_than_the_final_mark(text: str) -> None:
+    assert normalise(normalise(text) + " ") in (normalise(text), normalise(normalise(text)))
+
+
+@given(st.text("abc", min_size=1, max_size=8), st.text("xyz", min_size=1, max_size=8))
+def test_exact_refuses_another_answer(answer: str, other: str) -> None:
+    checker = {"kind": "exact", "answer": answer}
+    assert check(checker, f"  {answer.upper()}. ")
+    assert not check(checker, other)
+    assert not check(checker, f"{answer} {other}")
+
+
+def test_contains_wants_every_word_an_end_and_no_flood() -> None:
+    checker = {"kind": "contains", "words": ["fox", "lamp"], "max_words": 6}
+    assert check(checker, "A fox found a lamp.")
+    assert not check(checker, "A fox found a lamp")
+    assert not check(checker, "A foxy found a lamp.")
+    assert not check(checker, "A fox found a lamp and then another lamp.")
+
+
+def test_balanced_rows_cover_groups_about_equally() -> None:
+    counts: dict[tuple, int] = {}
+    for row in balanced("test_seen", 1, 400):
+        group = (row["family"], row["difficulty"])
+        counts[group] = counts.get(group, 0) + 1
+    assert len(counts) >= 25
+    assert max(counts.values()) <= 25
