@@ -1,6 +1,6 @@
 """`python -m sortie.golden`: logits of a checkpoint by transformers' own LLaMA, for the exporter's golden test.
 
-The file is JSON: `fingerprint` of the checkpoint, `made_with` (versions), and `prompts`, each with its `ids` and `rows`;
+The file is JSON: `fingerprint` of the checkpoint, `made_with` (versions), and `prompts`, each with `ids` and `rows`;
 a row has a `position` and, per exit, its next-token `logits` as base64 of little-endian float32.
 """
 
