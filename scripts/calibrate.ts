@@ -98,20 +98,22 @@ function calibrate(
   const fitting = samples.filter((sample) => tenth(sample) <= 5);
   const choosing = samples.filter((sample) => tenth(sample) === 6 || tenth(sample) === 7);
   const reporting = samples.filter((sample) => tenth(sample) >= 8);
-  const right = (sample: Sample, exit: number): boolean => sample.labels[exit]?.right === true;
+  /** What the gates predict: this exit's answer is as good as the deepest exit's. */
+  const good = (sample: Sample, exit: number): boolean =>
+    sample.labels[exit]?.right === true || sample.labels.at(-1)?.right !== true;
   const features = (sample: Sample) => promptFeatures(sample.row.messages.slice(0, -1), BUCKETS);
 
   const rows = bundle.exits.map((_, exit) => {
     const fitted = fitLogistic(
       fitting.map(features),
-      fitting.map((s) => right(s, exit)),
+      fitting.map((s) => good(s, exit)),
       BUCKETS,
       L2,
     );
     const scores = choosing.map((sample) => predict(fitted, features(sample)));
     const { slope, offset } = fitPlatt(
       scores,
-      choosing.map((s) => right(s, exit)),
+      choosing.map((s) => good(s, exit)),
     );
     const { values, scale } = quantise(fitted.weights);
     return { values, scale: scale * slope, bias: fitted.bias * slope + offset };
@@ -138,7 +140,7 @@ function calibrate(
     const vectors = inputs.map((values) => new Map(values.entries()));
     const { weights, bias } = fitLogistic(
       vectors,
-      choosing.map((s) => right(s, index)),
+      choosing.map((s) => good(s, index)),
       inputs[0]?.length ?? 0,
       L2,
     );
@@ -156,18 +158,25 @@ function calibrate(
     now,
   );
   const held = reporting.map((sample) => labelled(gates, sample));
-  const perExit = bundle.exits.map((exit, index) => {
-    const truth = held.map((row) => row.right[index] === true);
+  const share = (truth: readonly boolean[]): number => truth.filter(Boolean).length / Math.max(truth.length, 1);
+  const right = bundle.exits.map((_, index) => share(held.map((row) => row.right[index] === true)));
+  const shallower = bundle.exits.slice(0, -1).map((exit, index) => {
+    const truth = reporting.map((sample) => good(sample, index));
     const scores = held.map((row) => row.promptScores[index] ?? 0);
-    const agrees = truth.filter((value, at) => value === (scores[at] ?? 0) >= thresholds.prompt).length;
-    const share = truth.filter(Boolean).length / truth.length;
-    return { exit, right: share, gate_1_auc: areaUnderCurve(scores, truth), gate_1_accuracy: agrees / truth.length };
+    const accuracy = share(truth.map((value, at) => value === (scores[at] ?? 0) >= 0.5));
+    return {
+      exit,
+      right: right[index] ?? 0,
+      as_good_as_deepest: share(truth),
+      gate_1_auc: areaUnderCurve(scores, truth),
+      gate_1_accuracy: accuracy,
+    };
   });
   const report = {
     rows: { fitting: fitting.length, thresholds: choosing.length, reported: held.length },
-    exits: perExit.map(rounded),
+    exits: shallower.map(rounded),
     cascade: rounded({ ...play(held, thresholds, now) }),
-    always_deepest: rounded({ quality: perExit.at(-1)?.right ?? 0, cost: 1 }),
+    always_deepest: rounded({ quality: right.at(-1) ?? 0, cost: 1 }),
   };
   return { ...draft, prefill, thresholds, report };
 }
