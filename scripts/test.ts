@@ -41,7 +41,7 @@ function environment(): boolean {
     command(PYTHON, ["-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements.txt"], BACKEND) &&
     command(PYTHON, ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], BACKEND);
   if (made) writeFileSync(STAMP, wanted);
-  else console.error("The Python suites need python3 (3.10 or newer) with venv and pip.");
+  else console.error("The Python suites need python3 (3.11 or newer) with venv and pip.");
   return made;
 }
 

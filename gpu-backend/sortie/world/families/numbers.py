@@ -6,7 +6,7 @@ from random import Random
 
 from ..item import Item
 
-# Values stay below this, so that every number has at most two digits.
+# Sums and running values stay below this; products go to 12 × 12.
 LIMIT = 100
 NUMBER_WORDS = [
     "zero",
@@ -136,7 +136,7 @@ def month(rng: Random) -> Item:
 
 
 def unit(rng: Random) -> Item:
-    """So many of a unit in a smaller one; up to twelve, or whole tens."""
+    """So many of a unit in a smaller one; two to twelve."""
     large, small, factor = rng.choice(UNITS)
     n = rng.randint(2, 12)
     number = NUMBER_WORDS[n] if rng.random() < 0.5 else str(n)
