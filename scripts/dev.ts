@@ -5,6 +5,8 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { openBundle } from "../src/model/bundle.ts";
+import { folderSource } from "../src/model/node-source.ts";
 import { build } from "./build.ts";
 import { killAll, start, stopAll } from "./dev/children.ts";
 import { warmUp } from "./dev/warm-up.ts";
@@ -13,16 +15,19 @@ const DEFAULT_PORT = 8787;
 const DEMO_KEY = "sk-sortie-demo-local";
 const BIN = join(import.meta.dirname, "..", "node_modules", ".bin");
 
-const HELP = `npm run dev [-- --verbose]
+const HELP = `npm run dev [-- options]
 
 Runs the whole of Sortie on this computer: the origin (deeper exits) and the Worker (shallow exits)
 in Cloudflare's runtime. No account, no network, no GPU.
 
   PORT=8787        port of the Worker
+  --bundle DIR     serve another bundle (npm run export -- --help); default build/bundle, built if missing
   --verbose        show every line of both servers
   --help           this text`;
 
-const { values } = parseArgs({ options: { verbose: { type: "boolean" }, help: { type: "boolean" } } });
+const { values } = parseArgs({
+  options: { bundle: { type: "string" }, verbose: { type: "boolean" }, help: { type: "boolean" } },
+});
 if (values.help) {
   console.log(HELP);
   process.exit(0);
@@ -49,12 +54,13 @@ process.on("exit", killAll);
 const showLine = (line: string): boolean => values.verbose === true || /\b(error|warn)/i.test(line);
 
 try {
-  const bundle = await build();
+  const folder = values.bundle ?? "build/bundle";
+  const bundle = values.bundle === undefined ? await build() : await openBundle(folderSource(folder));
   const secret = randomBytes(32).toString("hex");
   const origin = start(
     "origin",
     process.execPath,
-    ["src/origin/server.ts", "--bundle", "build/bundle", "--port", "0"],
+    ["src/origin/server.ts", "--bundle", folder, "--port", "0"],
     { ...process.env, ORIGIN_SECRET: secret },
     showLine,
   );
@@ -66,7 +72,17 @@ try {
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
-    ["dev", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...vars],
+    [
+      "dev",
+      "--ip",
+      "127.0.0.1",
+      "--port",
+      String(port),
+      "--show-interactive-dev-session=false",
+      "--assets",
+      folder,
+      ...vars,
+    ],
     { ...process.env, WRANGLER_SEND_METRICS: "false" },
     showLine,
   );

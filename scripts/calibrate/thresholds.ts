@@ -49,8 +49,8 @@ export function play(rows: readonly Labelled[], thresholds: Thresholds, now: Cir
   return { quality: right / n, cost: layers / n, edgeShare: edge / n, handoffShare: handoffs / n };
 }
 
-/** Candidate thresholds: 0, 0.02, … 1. */
-const GRID_STEPS = 50;
+/** Candidate thresholds: 0, 0.01, … 1. */
+const GRID_STEPS = 100;
 
 /**
  * The cheapest thresholds whose quality is at least `target` times the deepest exit's; of equals the better one.

@@ -94,26 +94,6 @@ describe("the router", () => {
     near(edge, report.cascade.edgeShare);
     near(right, report.cascade.quality);
   });
-
-  test("the same prompt gets the same answer handed off and asked for at the exit", async () => {
-    const rows = readRows(`${CHECKPOINT}/test.jsonl`);
-    let compared = 0;
-    let differ = 0;
-    for (const row of rows) {
-      if (compared === 10) break;
-      const messages = row.messages.slice(0, -1);
-      const routed = await ask({ model: "tiny", messages });
-      const route = routed.headers.get("x-sortie-route") ?? "";
-      const exit = routed.headers.get("x-sortie-exit");
-      const answer = await answerOf(routed);
-      if (!(route.includes("gate=prefill") && routed.headers.get("x-sortie-tier") === "origin")) continue;
-      compared += 1;
-      if (answer !== (await answerOf(await ask({ model: `tiny:exit-${exit}`, messages })))) differ += 1;
-    }
-    console.log(`handed off ${compared}, answers that differ ${differ}`);
-    expect(compared).toBeGreaterThan(0);
-    expect(differ).toBeLessThanOrEqual(1); // near-ties may flip; the golden tests bound their rate
-  });
 });
 
 describe("a client that goes", () => {

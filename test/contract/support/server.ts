@@ -28,11 +28,15 @@ export interface RunningServer {
 
 /**
  * @param extra environment variables besides this process's own
+ * @param options further options of `npm run dev`
  * @throws Error with the output so far when it does not become ready
  */
-export async function startServer(extra: NodeJS.ProcessEnv = {}): Promise<RunningServer> {
+export async function startServer(
+  extra: NodeJS.ProcessEnv = {},
+  options: readonly string[] = [],
+): Promise<RunningServer> {
   const port = await freePort();
-  const child = spawn("npm", ["run", "dev", "--", "--verbose"], {
+  const child = spawn("npm", ["run", "dev", "--", "--verbose", ...options], {
     env: { ...process.env, ...extra, PORT: String(port) },
     detached: true, // a group of its own, so that Ctrl-C reaches it and not us
     stdio: ["ignore", "pipe", "pipe"],

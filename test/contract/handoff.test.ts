@@ -1,0 +1,69 @@
+/** A hard verdict after the edge's prefill: the origin resumes what the Worker computed, and the answer is the same. */
+import { createHash } from "node:crypto";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { build } from "../../scripts/build.ts";
+import { readRows } from "../../scripts/calibrate/rows.ts";
+import { bundleSchema } from "../../src/model/bundle.ts";
+import { routerSchema } from "../../src/policy/router.ts";
+import { DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
+
+/** A copy of the bundle whose gate 2 finds every prompt hard. */
+const BUNDLE = "build/handoff-bundle";
+const ROWS = 40;
+/** Of 40 answers: near-ties may flip; the golden tests bound their rate by token. */
+const MAX_DIFFERENT = 3;
+
+let server: RunningServer;
+beforeAll(async () => {
+  await build();
+  rmSync(BUNDLE, { recursive: true, force: true });
+  cpSync("build/bundle", BUNDLE, { recursive: true });
+  const router = routerSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "router.json"), "utf8")));
+  const bytes = Buffer.from(JSON.stringify({ ...router, thresholds: { ...router.thresholds, prefill: 1 } }));
+  writeFileSync(join(BUNDLE, "router.json"), bytes);
+  const bundle = bundleSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "bundle.json"), "utf8")));
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const changed = { ...bundle, router: { path: "router.json", bytes: bytes.length, sha256 } };
+  writeFileSync(join(BUNDLE, "bundle.json"), JSON.stringify(changed));
+  server = await startServer({}, ["--bundle", BUNDLE]);
+});
+afterAll(async () => {
+  await server?.stop();
+});
+
+const answerSchema = z.object({
+  choices: z.array(z.object({ message: z.object({ content: z.string() }) })),
+  usage: z.object({ prompt_tokens: z.number(), prompt_tokens_details: z.object({ cached_tokens: z.number() }) }),
+});
+
+async function ask(model: string, messages: unknown) {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${DEMO_KEY}`, "content-type": "application/json" },
+    body: JSON.stringify({ model, messages, temperature: 0 }),
+  });
+  expect(response.status).toBe(200);
+  const { choices, usage } = answerSchema.parse(await response.json());
+  return { text: choices[0]?.message.content, usage, headers: response.headers };
+}
+
+test("what the edge read is not read again, and the answer is the exit's own", async () => {
+  let [handedOff, different] = [0, 0];
+  for (const row of readRows("models/tiny/test.jsonl").slice(0, ROWS)) {
+    const messages = row.messages.slice(0, -1);
+    const routed = await ask("tiny", messages);
+    expect(routed.headers.get("x-sortie-tier")).toBe("origin");
+    if (routed.headers.get("x-sortie-route")?.includes("gate=prefill") !== true) continue;
+    handedOff += 1;
+    expect(routed.usage.prompt_tokens_details.cached_tokens).toBe(routed.usage.prompt_tokens);
+    const fixed = await ask(`tiny:exit-${routed.headers.get("x-sortie-exit")}`, messages);
+    expect(fixed.usage.prompt_tokens_details.cached_tokens).toBe(0);
+    if (fixed.text !== routed.text) different += 1;
+  }
+  console.log(`handed off ${handedOff} of ${ROWS}; answers that differ: ${different}`);
+  expect(handedOff).toBeGreaterThan(ROWS / 2);
+  expect(different).toBeLessThanOrEqual(MAX_DIFFERENT);
+});
