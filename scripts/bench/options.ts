@@ -1,5 +1,5 @@
 /** Options that all benchmarks share. */
-import { parseArgs } from "node:util";
+import { inspect, parseArgs } from "node:util";
 
 export interface BenchOptions {
   readonly rounds: number;
@@ -13,7 +13,7 @@ export interface BenchOptions {
 
 type Counts = Omit<BenchOptions, "keep">;
 
-const FULL: Counts = { rounds: 9, context: 128, tokens: 16 };
+const FULL: Counts = { rounds: 9, context: 128, tokens: 32 };
 const QUICK: Counts = { rounds: 2, context: 64, tokens: 4 };
 
 const OPTIONS_HELP = `  --rounds N    rounds; everything is measured once a round, medians are reported (default ${FULL.rounds})
@@ -49,13 +49,13 @@ export function benchOptions(help: string): BenchOptions | null {
   return { rounds: count("rounds"), context: count("context"), tokens: count("tokens"), keep: values.keep };
 }
 
-/** Runs a benchmark; an error ends the process with status 1 and its text. */
+/** Runs a benchmark; an error ends the process with status 1 and its stack. */
 export async function benchMain(help: string, run: (options: BenchOptions) => Promise<void>): Promise<void> {
   try {
     const options = benchOptions(help);
     if (options !== null) await run(options);
   } catch (error) {
-    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`bench: ${inspect(error)}\n`);
     process.exitCode = 1;
   }
 }

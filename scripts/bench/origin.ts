@@ -19,8 +19,6 @@ every exit, beside the bare W8A8 matrix products of the same sizes. Ends with on
 `;
 
 const SMOLLM2_EXITS = [6, 12, 30];
-/** Runs of the products a decoded token's run: they are shorter. */
-const PRODUCT_RUNS = 2;
 
 const clock = async () => performance.now();
 
@@ -53,8 +51,7 @@ async function subjectsOf(
       weights.map((path) => ({ path, data: read(path) })),
     );
     await warmUpProducts(session, widths, clock, runtime.warmUpMs);
-    const runs = PRODUCT_RUNS * tokens;
-    const products = async () => ({ ms_per_run: await timeProducts(session, widths, runs, clock) });
+    const products = async () => ({ ms_per_run: await timeProducts(session, widths, tokens, clock) });
     subjects.push({ name: subjectName(model.name, exit), measure });
     subjects.push({ name: productsName(model.name, exit), measure: products });
   }
