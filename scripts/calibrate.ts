@@ -32,7 +32,7 @@ Answers the validation rows at every exit, fits the gates and writes router.json
   --checkpoint DIR   the bundle's checkpoint          (models/tiny)
   --bundle DIR       its bundle                       (build/bundle, built if missing)
   --rows FILE        chat rows with checkers          (CHECKPOINT/validation.jsonl)
-  --target 1         share of the deepest exit's quality to keep
+  --target 0.99      share of the deepest exit's quality to keep
   --edge-exits 3,6   exits that the edge serves
   --help             this text`;
 
@@ -47,7 +47,7 @@ async function main(): Promise<void> {
       checkpoint: { type: "string", default: "models/tiny" },
       bundle: { type: "string", default: "build/bundle" },
       rows: { type: "string" },
-      target: { type: "string", default: "1" },
+      target: { type: "string", default: "0.99" },
       "edge-exits": { type: "string", default: "3,6" },
       help: { type: "boolean", default: false },
     },

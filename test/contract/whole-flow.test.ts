@@ -12,8 +12,8 @@ import { DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
 /** Bounds WebAssembly to 100 MiB and JavaScript to 100 MB, which the platform does and local runs do not. */
 const MEMORY_BOUND = "--wasm-max-mem-pages=1600 --max-old-space-size=100";
 const CHECKPOINT = "models/tiny";
-/** Test rows asked through the router; a share of 80 is known to about ±10 points. */
-const ROUTED_ROWS = 80;
+/** Test rows asked through the router; a share of 160 is known to about ±8 points. */
+const ROUTED_ROWS = 160;
 
 const reportSchema = z.object({
   report: z.object({ cascade: z.object({ quality: z.number(), edgeShare: z.number(), handoffShare: z.number() }) }),
