@@ -11,7 +11,7 @@ const encoder = new TextEncoder();
 /** One token a character. */
 function setup(text: string, stop: readonly string[]) {
   const state = { given: 0, closed: 0 };
-  const chars = [...text];
+  const chars = Array.from(text);
   async function* source(): AsyncGenerator<TokenEvent, void> {
     for (const char of chars) {
       state.given += 1;
