@@ -83,7 +83,8 @@ try {
       folder,
       ...vars,
     ],
-    { ...process.env, WRANGLER_SEND_METRICS: "false" },
+    // No request to Cloudflare: neither usage metrics nor the place this computer is at.
+    { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
     showLine,
   );
   const url = `http://localhost:${port}`;
