@@ -16,9 +16,17 @@ type Fields = Partial<OpenAI.ChatCompletionCreateParamsNonStreaming>;
 const QUESTION: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "What is the capital of France?" }];
 const greedy = { model: "tiny:exit-6", messages: QUESTION, temperature: 0, max_tokens: 32 };
 
-/** At temperature 2 the model rambles: of a few seeds, the one whose answer is longest. */
-const RAMBLE = { messages: [{ role: "user" as const, content: "Tell me a story." }], temperature: 2, max_tokens: 600 };
-const RAMBLE_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];
+/**
+ * Hot, and the end token, which stands in every prompt, penalised away: the model rambles. Of a few seeds, the one
+ * whose answer is longest.
+ */
+const RAMBLE = {
+  messages: [{ role: "user" as const, content: "Tell me a story." }],
+  temperature: 2,
+  repetition_penalty: 10,
+  max_tokens: 600,
+};
+const RAMBLE_SEEDS = [1, 2, 3];
 const rambles = new Map<string, Promise<{ seed: number; tokens: number; text: string }>>();
 
 function longRamble(model: string) {

@@ -10,9 +10,15 @@ KEY = os.environ["SORTIE_KEY"]
 MODELS = ["tiny:exit-6", "tiny:exit-12"]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = {"model": "tiny:exit-6", "messages": QUESTION, "temperature": 0, "max_tokens": 32}
-# At temperature 2 the model rambles; of a few seeds, the one whose answer is longest.
-RAMBLE = {"messages": [{"role": "user", "content": "Tell me a story."}], "temperature": 2, "max_tokens": 600}
-RAMBLE_SEEDS = range(1, 9)
+# Hot, and the end token, which stands in every prompt, penalised away: the model rambles. Of a few seeds, the one
+# whose answer is longest.
+RAMBLE = {
+    "messages": [{"role": "user", "content": "Tell me a story."}],
+    "temperature": 2,
+    "max_tokens": 600,
+    "extra_body": {"repetition_penalty": 10},
+}
+RAMBLE_SEEDS = range(1, 4)
 
 
 @pytest.fixture(scope="session")
