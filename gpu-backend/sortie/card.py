@@ -48,8 +48,8 @@ family at difficulty n (steps, hops, …).
 ## Limits
 
 Splits are disjoint by the content as it is written. In small families the same sum can stand in training in another
-writing ("three" for "3", operands swapped): nearly all unit, day and times questions of the test files have such a twin,
-most sums of two numbers do. Chains, lists, running calculations and orderings have none.
+writing ("three" for "3", operands swapped): nearly all unit, day and times questions of the test files have such
+a twin, most sums of two numbers do. Chains, lists, running calculations and orderings have none.
 
 It knows the small world it was made for and nothing else. It is there to show and test tiered exits, not to be
 asked for advice. Facts were written by hand and may be wrong.
