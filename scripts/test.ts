@@ -16,7 +16,7 @@ const HELP = `npm test [-- --only NAME]
 
 Runs every suite. The first run makes a Python environment in gpu-backend/.venv (some gigabytes with PyTorch).
 
-  --only NAME   one of: check, build, worker, contract, golden, python
+  --only NAME   one of: build, check, worker, contract, golden, python
   --help        this text`;
 
 interface Step {
@@ -48,8 +48,8 @@ function environment(): boolean {
 const vitest = (project: string) => (): boolean => command("vitest", ["run", "--project", project]);
 
 const STEPS: readonly Step[] = [
-  { name: "check", run: () => command("npm", ["run", "--silent", "check"]) },
   { name: "build", run: () => command("npm", ["run", "--silent", "build"]) && environment() },
+  { name: "check", run: () => command("npm", ["run", "--silent", "check"]) },
   { name: "worker", run: vitest("worker") },
   { name: "contract", run: vitest("contract") },
   { name: "golden", run: vitest("golden") },
