@@ -37,7 +37,7 @@ for (const numerics of ["w8a8", "fp32"] as const) {
       }
       comparison.report(`workerd against Node, ${model.name} ${numerics}, exit ${exit}`);
       if (numerics === "w8a8") {
-        expect(comparison.widestFlip).toBeLessThan(model.nearTieNats);
+        expect(comparison.widestFlip).toBeLessThan(NEAR_TIE_NATS_ACROSS_RUNTIMES);
         expect(comparison.flipRate).toBeLessThan(MAX_FLIP_RATE_ACROSS_RUNTIMES);
       } else {
         expect(comparison.flips).toBe(0);
