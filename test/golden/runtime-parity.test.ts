@@ -9,6 +9,7 @@ import {
   greedyRun,
   type GreedyToken,
   MAX_FLIP_RATE_ACROSS_RUNTIMES,
+  NEAR_TIE_NATS_ACROSS_RUNTIMES,
 } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
