@@ -14,7 +14,7 @@ from .objectives import IGNORE
 from .world.generate import stream
 
 # Sequence lengths of batches: few shapes to compile, little padding.
-LENGTHS = (16, 24, 32, 48, 64, 96, 128)
+LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 @dataclass(frozen=True)

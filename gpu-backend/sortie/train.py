@@ -98,7 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer; trained if absent")
     parser.add_argument("--minutes", type=float, default=100, help="wall-clock budget")
     parser.add_argument("--lm-share", type=float, default=0.15, help="budget share of the LM phase")
-    parser.add_argument("--batch-tokens", type=int, default=6144)
+    parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shape", type=parse_shape, default=Shape(), help="e.g. d=192,ffn=512")

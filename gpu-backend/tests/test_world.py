@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from itertools import islice
 from random import Random
 
@@ -13,6 +15,7 @@ from sortie.world.checkers import check, normalise
 from sortie.world.facts import all_facts
 from sortie.world.families import numbers, structures
 from sortie.world.generate import MAKERS, SPLITS, allowed, balanced, draw, stream
+from sortie.world.item import Item
 from sortie.world.phrasing import PHRASINGS
 
 ROWS = 3000
@@ -41,6 +44,36 @@ def test_worked_out_content_is_in_one_split_only() -> None:
         assert not contents[split] & contents["train"]
         if split != "validation":
             assert not contents[split] & contents["validation"]
+
+
+def meaning(item: Item) -> tuple:
+    """What an item asks, worked out from its slots alone, however it is written."""
+    slots = item.slots
+    if item.topic in ("sum_plus", "sum_times"):
+        return item.topic, frozenset((slots["a"], slots["b"]))
+    if item.topic in ("day", "month", "unit"):
+        number, *_ = slots["n"].split()
+        n = numbers.NUMBER_WORDS.index(number) if number in numbers.NUMBER_WORDS else int(number)
+        return item.topic, n, *[slots[name] for name in sorted(slots.keys() - {"n"})]
+    if item.topic.startswith("compare"):
+        return slots["which"], frozenset(re.findall(r"\d+", slots["numbers"]))
+    if item.topic == "chain":
+        return frozenset(slots["map"].split(", ")), slots["start"], slots["steps"]
+    return frozenset(slots["list"].split(", ")), slots["thing"]
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [numbers.one_step, numbers.compare, numbers.day, numbers.month, numbers.unit, structures.lookup, structures.chain],
+)
+def test_one_question_has_one_key_however_it_is_written(maker: Callable[[Random], Item]) -> None:
+    rng = Random(0)
+    keys: dict[tuple, set[str]] = {}
+    for _ in range(4000):
+        item = maker(rng)
+        if item.topic != "sum_minus":
+            keys.setdefault(meaning(item), set()).add(item.key)
+    assert all(len(found) == 1 for found in keys.values())
 
 
 def drawn(split: str) -> list:
@@ -77,6 +110,13 @@ def test_every_family_makes_the_difficulties_it_promises() -> None:
     assert hops == {1, 2, 3, 4, 5}
     assert steps == {2, 3, 4, 5}
     assert {maker(rng).topic for _, maker in MAKERS for _ in range(300)} >= set(PHRASINGS) - {"capital"}
+
+
+def test_no_letter_of_a_map_stands_out_as_the_end() -> None:
+    rng = Random(0)
+    for item in (structures.chain(rng) for _ in range(500)):
+        arrows = dict(pair.split(" points to ") for pair in item.slots["map"].split(", "))
+        assert set(arrows.values()) <= set(arrows)
 
 
 @given(st.integers(0, 10_000))

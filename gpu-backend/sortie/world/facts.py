@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from .item import Item
+from .item import Item, with_article
 
 FOLDER = Path(__file__).parent / "facts"
 
@@ -51,7 +51,7 @@ def facts(topic: str) -> list[Item]:
     for row in table(name):
         seen[row[asked]] = row[answered] if row[asked] not in seen else ""
     return [
-        Item("facts", topic, difficulty, f"{topic}:{x}", {"x": x}, answer, fixed=True)
+        Item("facts", topic, difficulty, f"{topic}:{x}", {"x": x, "a_x": with_article(x)}, answer, fixed=True)
         for x, answer in seen.items()
         if answer
     ]

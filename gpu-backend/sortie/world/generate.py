@@ -11,20 +11,20 @@ from .families import numbers, structures, text
 from .item import Item, bucket
 from .phrasing import AFTER, BEFORE, PHRASINGS, SYSTEMS
 
-# share of examples, maker; chains and running calculations need the most examples, facts the most repeats
+# share of examples, maker: what must be worked out needs the most examples, facts need repeats
 MAKERS: tuple[tuple[int, Callable[[Random], Item]], ...] = (
-    (26, fact),
-    (10, numbers.one_step),
-    (14, numbers.running),
-    (5, numbers.compare),
-    (3, numbers.day),
-    (2, numbers.month),
-    (3, numbers.unit),
-    (9, structures.list_item),
-    (18, structures.chain),
-    (2, structures.lookup),
+    (17, fact),
+    (14, numbers.one_step),
+    (15, numbers.running),
+    (8, numbers.compare),
+    (5, numbers.day),
+    (3, numbers.month),
+    (4, numbers.unit),
+    (14, structures.list_item),
+    (16, structures.chain),
+    (4, structures.lookup),
     (4, structures.ordering),
-    (2, text.story),
+    (1, text.story),
     (1, text.explanation),
     (1, text.small_talk),
 )
@@ -32,9 +32,12 @@ SPLITS = ("train", "validation", "test_seen", "test_unseen")
 # Buckets 0..99 of a content's hash: which split it may stand in.
 VALIDATION_BUCKETS = range(0, 5)
 TEST_BUCKETS = range(5, 10)
-# Shares of examples with a system message, an earlier turn, and in lower case.
+# Shares of examples with a system message, with earlier turns, and in lower case.
 SYSTEM_SHARE = 0.12
-EARLIER_TURN_SHARE = 0.08
+EARLIER_TURNS_SHARE = 0.25
+MOST_EARLIER_TURNS = 5
+# Earlier turns end once they have so many characters: a row stays below about 250 tokens.
+EARLIER_CHARACTERS = 320
 LOWER_CASE_SHARE = 0.12
 
 
@@ -94,12 +97,12 @@ def example(rng: Random, split: str, index: int) -> dict[str, Any]:
     messages: list[dict[str, str]] = []
     if rng.random() < SYSTEM_SHARE:
         messages.append({"role": "system", "content": rng.choice(SYSTEMS)})
-    if rng.random() < EARLIER_TURN_SHARE:
-        earlier, how, was_seen = draw(rng, split)
-        if len(earlier.answer) < len(SYSTEMS[0]):
-            asked = question(rng, earlier, how, was_seen)
-            messages.append({"role": "user", "content": asked})
-            messages.append({"role": "assistant", "content": earlier.answer})
+    if rng.random() < EARLIER_TURNS_SHARE:
+        for _ in range(rng.randint(1, MOST_EARLIER_TURNS)):
+            if sum(len(message["content"]) for message in messages) < EARLIER_CHARACTERS:
+                earlier, how, was_seen = draw(rng, split)
+                messages.append({"role": "user", "content": question(rng, earlier, how, was_seen)})
+                messages.append({"role": "assistant", "content": earlier.answer})
     messages.append({"role": "user", "content": question(rng, item, phrasing, seen)})
     messages.append({"role": "assistant", "content": item.answer})
     return {

@@ -31,6 +31,11 @@ class Item:
         return self.checker or {"kind": "exact", "answer": self.answer}
 
 
+def with_article(noun: str) -> str:
+    """`a` or `an` before a noun, by its first letter."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def bucket(text: str, buckets: int = 100) -> int:
     """A stable hash of text into 0..buckets-1 (SHA-256, the same on every machine)."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % buckets

@@ -6,8 +6,9 @@ from random import Random
 
 from ..item import Item
 
-# Sums and running values stay below this; products go to 12 × 12.
+# Sums and running values stay below this.
 LIMIT = 100
+MOST_DAYS, MOST_MONTHS, MOST_UNITS = 14, 11, 20
 NUMBER_WORDS = [
     "zero",
     "one",
@@ -55,9 +56,17 @@ UNITS = (
 )
 
 
+def written(rng: Random, n: int) -> str:
+    """A number as a word or in digits."""
+    return NUMBER_WORDS[n] if n < len(NUMBER_WORDS) and rng.random() < 0.5 else str(n)
+
+
 def one_step(rng: Random) -> Item:
-    """a + b, a - b or a × b with results below LIMIT (× up to 12 × 12)."""
-    op = rng.choice(("plus", "minus", "times"))
+    """a + b, a - b or a × b with results below LIMIT (× up to 12 × 12).
+
+    Swapped operands are the same sum, so they share a key.
+    """
+    op = rng.choice(("plus", "plus", "minus", "minus", "times"))
     if op == "times":
         a, b = rng.randint(0, 12), rng.randint(0, 12)
         result = a * b
@@ -68,8 +77,9 @@ def one_step(rng: Random) -> Item:
         result = total
         if op == "minus":
             a, b, result = total, a, b
-    slots = {"a": str(a), "b": str(b)}
-    return Item("arithmetic", f"sum_{op}", 1, f"{op}:{a}:{b}", slots, str(result))
+    operands = (a, b) if op == "minus" else sorted((a, b))
+    key = ":".join(map(str, (op, *operands)))
+    return Item("arithmetic", f"sum_{op}", 1, key, {"a": str(a), "b": str(b)}, str(result))
 
 
 def running(rng: Random) -> Item:
@@ -105,42 +115,39 @@ def compare(rng: Random) -> Item:
     slots = {"which": word, "numbers": listed}
     difficulty = 1 if count == 2 else count - 1
     topic = "compare_two" if count == 2 else "compare_many"
-    return Item("comparison", topic, difficulty, f"cmp:{which}:{listed}", slots, str(answer))
+    return Item("comparison", topic, difficulty, f"cmp:{which}:{sorted(numbers)}", slots, str(answer))
 
 
 def day(rng: Random) -> Item:
     """The day some days before or after a day of the week."""
-    start, n = rng.randrange(7), rng.randint(1, 12)
+    start, n = rng.randrange(7), rng.randint(1, MOST_DAYS)
     after = rng.random() < 0.5
     answer = DAYS[(start + (n if after else -n)) % 7]
     direction = "after" if after else "before"
     unit = "day" if n == 1 else "days"
-    number = NUMBER_WORDS[n] if rng.random() < 0.5 else str(n)
-    slots = {"n": f"{number} {unit}", "direction": direction, "day": DAYS[start]}
+    slots = {"n": f"{written(rng, n)} {unit}", "direction": direction, "day": DAYS[start]}
     difficulty = 1 if n <= 2 else 2 if n <= 6 else 3
-    key = f"day:{start}:{direction}:{n}:{number}"
+    key = f"day:{start}:{direction}:{n}"
     return Item("dates", "day", difficulty, key, slots, answer)
 
 
 def month(rng: Random) -> Item:
     """The month some months before or after a month."""
-    start, n = rng.randrange(12), rng.randint(1, 6)
+    start, n = rng.randrange(12), rng.randint(1, MOST_MONTHS)
     after = rng.random() < 0.5
     answer = MONTHS[(start + (n if after else -n)) % 12]
     direction = "after" if after else "before"
     unit = "month" if n == 1 else "months"
-    number = NUMBER_WORDS[n] if rng.random() < 0.5 else str(n)
-    slots = {"n": f"{number} {unit}", "direction": direction, "month": MONTHS[start]}
-    key = f"month:{start}:{direction}:{n}:{number}"
-    return Item("dates", "month", 1 if n <= 2 else 2, key, slots, answer)
+    slots = {"n": f"{written(rng, n)} {unit}", "direction": direction, "month": MONTHS[start]}
+    key = f"month:{start}:{direction}:{n}"
+    return Item("dates", "month", 1 if n <= 2 else 2 if n <= 6 else 3, key, slots, answer)
 
 
 def unit(rng: Random) -> Item:
-    """So many of a unit in a smaller one; two to twelve."""
+    """So many of a unit in a smaller one."""
     large, small, factor = rng.choice(UNITS)
-    n = rng.randint(2, 12)
-    number = NUMBER_WORDS[n] if rng.random() < 0.5 else str(n)
+    n = rng.randint(2, MOST_UNITS)
     difficulty = 1 if factor in (10, 100, 1000) else 2
-    slots = {"n": number, "large": large, "small": small}
-    key = f"unit:{large}:{small}:{number}"
+    slots = {"n": written(rng, n), "large": large, "small": small}
+    key = f"unit:{large}:{small}:{n}"
     return Item("units", "unit", difficulty, key, slots, str(n * factor))

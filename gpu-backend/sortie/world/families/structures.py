@@ -100,21 +100,22 @@ def list_item(rng: Random) -> Item:
 
 
 def chain(rng: Random) -> Item:
-    """A map of letters, and one to five steps along it; the pairs stand in random order."""
-    hops = rng.choice((1, 2, 2, 3, 3, 4, 5))
-    size = rng.randint(max(hops + 1, 4), 7)
-    nodes = rng.sample(LETTERS, size + 1)
-    path = nodes[: hops + 1]
-    pairs = list(zip(path, path[1:], strict=False))
-    # The rest of the map: letters off the path that point anywhere.
-    rest = nodes[hops + 1 :]
-    pairs += [(source, rng.choice([n for n in nodes if n != source])) for source in rest]
+    """A map of letters, and one to five steps along it; the pairs stand in random order.
+
+    Every letter points somewhere, the last one back to any other: on an open path the answer of the longest walk would
+    be the one letter that points nowhere, on a closed ring it would be the start's predecessor.
+    """
+    hops = rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5))
+    size = rng.randint(max(hops + 1, 4), max(hops + 2, 5))
+    path = rng.sample(LETTERS, size)
+    back = rng.choice(path[:-1])
+    pairs = list(zip(path, [*path[1:], back], strict=True))
     rng.shuffle(pairs)
     listed = ", ".join(f"{a} points to {b}" for a, b in pairs)
     steps = f"{NUMBER_WORDS[hops]} step" + ("" if hops == 1 else "s")
     slots = {"map": listed, "start": path[0], "steps": steps}
-    key = f"chain:{listed}:{path[0]}:{hops}"
-    return Item("chains", "chain", hops, key, slots, path[-1])
+    key = f"chain:{'>'.join(path)}>{back}:{hops}"
+    return Item("chains", "chain", hops, key, slots, path[hops])
 
 
 def lookup(rng: Random) -> Item:
@@ -125,7 +126,7 @@ def lookup(rng: Random) -> Item:
     listed = ", ".join(f"{thing} {price}" for thing, price in zip(things, prices, strict=True))
     n = rng.randrange(size)
     slots = {"list": listed, "thing": things[n]}
-    key = f"lookup:{listed}:{n}"
+    key = f"lookup:{sorted(zip(things, prices, strict=True))}:{things[n]}"
     return Item("chains", "lookup", 1, key, slots, str(prices[n]))
 
 
@@ -138,6 +139,6 @@ def ordering(rng: Random) -> Item:
     rng.shuffle(facts)
     want_most = rng.random() < 0.5
     slots = {"facts": " ".join(facts), "which": most if want_most else least}
-    key = f"order:{slots['facts']}:{slots['which']}"
+    key = f"order:{comparative}:{boxes}:{slots['which']}"
     answer = boxes[0] if want_most else boxes[-1]
     return Item("comparison", "ordering", size, key, slots, answer)

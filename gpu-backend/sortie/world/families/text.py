@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ..facts import table
-from ..item import Item
+from ..item import Item, with_article
 
 HEROES = [
     "fox",
@@ -43,9 +43,9 @@ OBJECTS = [
 ]
 PLACES = ["garden", "forest", "village", "river", "house", "field", "hill", "beach", "park", "market"]
 STORIES = (
-    "A {hero} found a {thing} in the {place}. It took the {thing} home and was happy.",
-    "One day a {hero} lost its {thing} in the {place}. A friend found it and gave it back.",
-    "In the {place} lived a {hero} with a {thing}. Every evening it showed the {thing} to its friends.",
+    "{A_hero} found a {thing} in the {place}. It took the {thing} home and was happy.",
+    "One day {a_hero} lost its {thing} in the {place}. A friend found it and gave it back.",
+    "In the {place} lived {a_hero} with a {thing}. Every evening it showed the {thing} to its friends.",
 )
 # Longest story, in words, with room for another wording.
 MAX_STORY_WORDS = 40
@@ -63,25 +63,23 @@ SMALL_TALK = (
 
 def story(rng: Random) -> Item:
     """Two sentences about a hero, a thing and a place."""
-    slots = {
-        "hero": rng.choice(HEROES),
-        "thing": rng.choice(OBJECTS),
-        "place": rng.choice(PLACES),
-    }
-    key = "story:" + ":".join(slots.values())
-    plot = STORIES[(HEROES.index(slots["hero"]) + OBJECTS.index(slots["thing"])) % len(STORIES)]
-    checker = {"kind": "contains", "words": list(slots.values()), "max_words": MAX_STORY_WORDS}
+    hero, thing, place = rng.choice(HEROES), rng.choice(OBJECTS), rng.choice(PLACES)
+    named = with_article(hero)
+    slots = {"hero": hero, "a_hero": named, "A_hero": named[0].upper() + named[1:], "thing": thing, "place": place}
+    key = f"story:{hero}:{thing}:{place}"
+    plot = STORIES[(HEROES.index(hero) + OBJECTS.index(thing)) % len(STORIES)]
+    checker = {"kind": "contains", "words": [hero, thing, place], "max_words": MAX_STORY_WORDS}
     return Item("text", "story", 3, key, slots, plot.format(**slots), checker)
 
 
 def explanation(rng: Random) -> Item:
     """What somebody of a profession does, in one sentence."""
     row = rng.choice(table("professions"))
-    article = "An" if row["profession"][0] in "aeiou" else "A"
-    answer = f"{article} {row['profession']} {row['task']}."
+    named = with_article(row["profession"])
+    answer = f"{named[0].upper()}{named[1:]} {row['task']}."
     words = [*row["profession"].split(), *[w for w in row["task"].split() if len(w) > 3]]
     checker = {"kind": "contains", "words": words, "max_words": MAX_EXPLANATION_WORDS}
-    slots = {"profession": row["profession"], "article": article.lower()}
+    slots = {"a_profession": named}
     return Item("text", "explanation", 1, f"explain:{row['profession']}", slots, answer, checker, fixed=True)
 
 
