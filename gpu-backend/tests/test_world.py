@@ -57,14 +57,15 @@ def meaning(item: Item) -> tuple:
         return item.topic, n, *[slots[name] for name in sorted(slots.keys() - {"n"})]
     if item.topic.startswith("compare"):
         return slots["which"], frozenset(re.findall(r"\d+", slots["numbers"]))
-    if item.topic == "chain":
+    if item.topic in ("chain", "trail"):
         return frozenset(slots["map"].split(", ")), slots["start"], slots["steps"]
-    return frozenset(slots["list"].split(", ")), slots["thing"]
+    return frozenset(slots["list"].split(", ")), slots.get("thing"), slots.get("things")
 
 
 @pytest.mark.parametrize(
     "maker",
-    [numbers.one_step, numbers.compare, numbers.day, numbers.month, numbers.unit, structures.lookup, structures.chain],
+    [numbers.one_step, numbers.compare, numbers.day, numbers.month, numbers.unit]
+    + [structures.lookup, structures.lookup_many, structures.chain, structures.trail],
 )
 def test_one_question_has_one_key_however_it_is_written(maker: Callable[[Random], Item]) -> None:
     rng = Random(0)
@@ -81,8 +82,22 @@ def drawn(split: str) -> list:
     return [draw(rng, split) for _ in range(ROWS)]
 
 
-def test_facts_are_split_by_phrasing_and_every_fact_is_taught() -> None:
-    for fact in all_facts():
+def small_tables() -> list[Item]:
+    """Every entry of the tables that are learnt by heart."""
+    rng = Random(0)
+    makers = (numbers.one_step, numbers.day, numbers.month, numbers.unit)
+    items = (maker(rng) for maker in makers for _ in range(6000))
+    return list({item.key: item for item in items if item.fixed}.values())
+
+
+def test_small_tables_are_as_small_as_their_module_says() -> None:
+    topics = [item.topic for item in small_tables()]
+    counts = {topic: topics.count(topic) for topic in ("sum_times", "day", "month", "unit")}
+    assert counts == {"sum_times": 91, "day": 196, "month": 264, "unit": 228}
+
+
+def test_what_is_learnt_by_heart_is_split_by_phrasing_and_all_of_it_is_taught() -> None:
+    for fact in [*all_facts(), *small_tables()]:
         seen, unseen = PHRASINGS[fact.topic]
         homes = [[split for split in SPLITS if allowed(fact, phrasing, True, split)] for phrasing in range(len(seen))]
         assert all(len(home) == 1 for home in homes)
@@ -127,6 +142,18 @@ def test_chain_answers_are_what_walking_the_map_gives(seed: int) -> None:
     for _ in range(item.difficulty):
         at = arrows[at]
     assert at == item.answer
+
+
+@given(st.integers(0, 10_000))
+def test_trails_follow_the_map_and_lists_of_prices_tell_them(seed: int) -> None:
+    item = structures.trail(Random(seed))
+    arrows = dict(pair.split(" points to ") for pair in item.slots["map"].split(", "))
+    path = item.answer.split(", ")
+    assert path[0] == item.slots["start"]
+    assert [arrows[letter] for letter in path[:-1]] == path[1:]
+    many = structures.lookup_many(Random(seed))
+    assert [pair.split()[0] for pair in many.answer.split(", ")] == many.slots["things"].split(", ")
+    assert set(many.answer.split(", ")) <= set(many.slots["list"].split(", "))
 
 
 @given(st.integers(0, 10_000))

@@ -33,6 +33,11 @@ export interface Numerics {
    * @param maybeEmpty whether T may be 0.
    */
   operand(graph: GraphBuilder, values: string, maybeEmpty?: boolean): Operand;
+  /**
+   * Makes activations with outliers ready for `operand`, and the matrix that reads them for `store`.
+   * @param values float32 [B, T, K], T at least 1.
+   */
+  spread(graph: GraphBuilder, values: string, matrix: Matrix): { values: string; matrix: Matrix };
   /** Activations times weights: float32 [B, T, N]. */
   product(graph: GraphBuilder, operand: Operand, matrix: StoredMatrix): string;
   /** The columns `ids` of a stored matrix, as float32 [B, T, K]. @param ids int64 [B, T]. */

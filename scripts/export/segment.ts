@@ -111,15 +111,17 @@ function project(
   values: string,
   layer: number,
   names: readonly (readonly [name: string, outputs: number])[],
-  shape: { readonly inputs: number; readonly bias: boolean },
+  shape: { readonly inputs: number; readonly bias: boolean; readonly outliers?: boolean },
 ): string {
   const prefix = `model.layers.${layer}.`;
   const parts: Matrix[] = names.map(([name, outputs]) =>
     tensorMatrix(source, `${prefix}${name}.weight`, outputs, shape.inputs),
   );
   const label = `${prefix}${names.map(([name]) => name.split(".").at(-1)).join("+")}`;
-  const matrix = numerics.store(graph, label, stack(parts));
-  const product = numerics.product(graph, numerics.operand(graph, values), matrix);
+  const whole = stack(parts);
+  const ready = shape.outliers === true ? numerics.spread(graph, values, whole) : { values, matrix: whole };
+  const matrix = numerics.store(graph, label, ready.matrix);
+  const product = numerics.product(graph, numerics.operand(graph, ready.values), matrix);
   if (!shape.bias) return product;
   const bias = new Float32Array(matrix.outputs);
   let start = 0;
@@ -203,5 +205,6 @@ function feedForward(builder: Builder, layer: number, values: string): string {
   return project(builder, graph.op("Mul", [activated, up]), layer, [["mlp.down_proj", model.hiddenSize]], {
     inputs: width,
     bias: model.mlpBias,
+    outliers: true,
   });
 }

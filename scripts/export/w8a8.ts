@@ -5,6 +5,7 @@
  */
 import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
+import { blockOf, hadamard, rotated } from "./hadamard.ts";
 import type { Matrix, Pieces } from "./matrix.ts";
 import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
 
@@ -110,6 +111,15 @@ export const w8a8: Numerics = {
     const unit = graph.op("Div", [values, scale]); // −1 … 1
     const quantised = graph.op("QuantizeLinear", [unit, graph.float(1 / STEPS), graph.uint8(ZERO_POINT)]);
     return { values: quantised, scale };
+  },
+
+  spread(graph, values, matrix) {
+    const block = blockOf(matrix.inputs);
+    const turn = graph.shared(`hadamard.${block}`, "float32", [block, block], () => hadamard(block));
+    const blocks = graph.op("Reshape", [values, graph.int64s(0, 0, -1, block)]); // [B, T, K/block, block]
+    const turned = graph.op("MatMul", [blocks, turn]);
+    const whole = graph.op("Reshape", [turned, graph.int64s(0, 0, matrix.inputs)]);
+    return { values: whole, matrix: rotated(matrix) };
   },
 
   product(graph, operand, matrix) {

@@ -33,6 +33,13 @@ function matrixOf(inputs: number, outputs: number, value: (n: number, k: number)
   return { inputs, outputs, rows };
 }
 
+/** Numbers of −1…1 without a pattern: the fraction of a large sine. */
+const noise = (i: number) => (Math.sin(i * 12.9898 + 4.1) * 43758.5453) % 1;
+
+/** Two rows [2, K] of small values, each with one value twenty times as large. */
+const outliers = (k: number) =>
+  Float32Array.from({ length: 2 * k }, (_, i) => (i % k === 5 + Math.floor(i / k) ? 20 : noise(i)));
+
 let graphs = 0;
 async function session(ort: Ort, provider: string, build: (graph: GraphBuilder) => void): Promise<Sessions> {
   const files = new WeightFiles(folder, `graph-${graphs++}`);
@@ -99,6 +106,33 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
         bound += (Math.abs(large[i]!) * (column + 1) + Math.abs(weights[column * k + i]!) * 1e3 + 10) / 250;
       }
       expect(Math.abs(together[column]! - exact)).toBeLessThan(bound);
+    }
+  });
+
+  it("spreads outliers, so that the other channels keep their steps", async () => {
+    const [k, n] = [172, 24]; // 172 is divided by 4 at most
+    for (const inputs of [k, 192]) {
+      const matrix = matrixOf(inputs, n, (row, column) => noise(1000 + row * inputs + column));
+      const rows = outliers(inputs);
+      const run = async (spread: boolean) => {
+        const s = await session(ort, provider, (graph) => {
+          const values = graph.input("values", "float32", ["B", "T", inputs]);
+          const ready = spread ? w8a8.spread(graph, values, matrix) : { values, matrix };
+          const stored = w8a8.store(graph, "w", ready.matrix);
+          graph.op("Identity", [w8a8.product(graph, w8a8.operand(graph, ready.values), stored)], { outputs: ["y"] });
+          graph.output("y", "float32", ["B", "T", n]);
+        });
+        const values = new ort.Tensor("float32", rows, [1, 2, inputs]);
+        return (await s.run({ values }))["y"]!.data as Float32Array;
+      };
+      const weights = matrix.rows(0, n);
+      const exact = (t: number, row: number) =>
+        weights
+          .subarray(row * inputs, (row + 1) * inputs)
+          .reduce((sum, weight, i) => sum + weight * rows[t * inputs + i]!, 0);
+      const error = (y: Float32Array) => Math.hypot(...y.map((value, i) => value - exact(Math.floor(i / n), i % n)));
+      const [plain, spread] = [error(await run(false)), error(await run(true))];
+      expect(spread).toBeLessThan(plain * (inputs === k ? 0.9 : 0.5));
     }
   });
 

@@ -14,7 +14,7 @@ class Item:
     key:   what the content is; worked-out families are split by it
     topic: which phrasings fit
     slots: what the phrasing's {names} stand for
-    fixed: True for closed-book facts, which are split by (fact, phrasing) instead
+    fixed: True for what is learnt by heart (facts, small tables), which is split by (content, phrasing) instead
     """
 
     family: str

@@ -193,6 +193,11 @@ PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
          "List these from last to first: {list}", "{list}. Now backwards."),
         ("Give me this list in reverse order: {list}", "Say {list} backwards."),
     ),
+    "list_repeat": (
+        ("Repeat this list: {list}", "Repeat: {list}", "Say this again: {list}", "Copy this list: {list}",
+         "{list}. Repeat the list.", "Write this again: {list}", "{list}. Once more, please."),
+        ("Say {list} again.", "Write this list again: {list}"),
+    ),
     "list_sort": (
         ("Sort these numbers: {list}", "Sort {list} from smallest to largest.", "Sort: {list}",
          "Put these numbers in order: {list}", "{list}. Sort the numbers.", "Order these numbers: {list}",
@@ -208,6 +213,21 @@ PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
          "{map}. Where are you {steps} after {start}?", "{map}. Which letter is {steps} from {start}?"),
         ("{map}. If you start at {start} and go {steps}, where do you end?",
          "{map}. Take {steps} from {start}. Where are you?"),
+    ),
+    "trail": (
+        ("{map}. Start at {start}, take {steps}. Which way do you go?",
+         "{map}. List every letter of {steps} from {start}.",
+         "{map}. Start at {start} and take {steps}. Name every letter on the way.",
+         "{map}. Show the way of {steps} from {start}.", "{map}. Go {steps} from {start}, letter by letter.",
+         "{map}. Which letters do you pass in {steps} from {start}?"),
+        ("{map}. Start at {start}, take {steps} and name every letter.",
+         "{map}. From {start}, show every letter of {steps}."),
+    ),
+    "lookup_many": (
+        ("Prices: {list}. How much are these: {things}?", "Prices: {list}. What do these cost: {things}?",
+         "{list}. Give the numbers of {things}.", "{list}. Which numbers belong to {things}?",
+         "Prices: {list}. Price of {things}?", "{list}. Now only {things}.", "From this list: {list}. Pick {things}."),
+        ("Prices: {list}. Tell me the prices of {things}.", "In {list}, which numbers belong to {things}?"),
     ),
     "lookup": (
         ("Prices: {list}. How much is the {thing}?", "Prices: {list}. What does the {thing} cost?",

@@ -37,6 +37,7 @@ export class GraphBuilder {
   readonly #inputs: MessageWriter[] = [];
   readonly #outputs: MessageWriter[] = [];
   readonly #constants = new Map<string, string>();
+  readonly #shared = new Set<string>();
   #count = 0;
 
   constructor(name: string, weights: WeightFiles) {
@@ -86,6 +87,15 @@ export class GraphBuilder {
     }
     const placed = bytes.length <= INLINE_BYTES ? bytes : this.#weights.add(bytes);
     this.#initializers.push(tensorMessage({ name, type, dims }, placed));
+    return name;
+  }
+
+  /** A weight that several nodes read: written once, the first time its name is asked for. */
+  shared(name: string, type: ElementType, dims: readonly number[], data: () => ArrayBufferView): string {
+    if (!this.#shared.has(name)) {
+      this.#shared.add(name);
+      this.weight(name, type, dims, data());
+    }
     return name;
   }
 

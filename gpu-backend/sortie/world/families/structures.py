@@ -99,35 +99,70 @@ def list_item(rng: Random) -> Item:
     return Item("lists", f"list_{op}", difficulty, key, slots, answer)
 
 
-def chain(rng: Random) -> Item:
-    """A map of letters, and one to five steps along it; the pairs stand in random order.
+def repeat(rng: Random) -> Item:
+    """A list, said again."""
+    size = rng.randint(3, 8)
+    values = rng.sample(LIST_WORDS if rng.random() < 0.5 else LETTERS, size)
+    listed = ", ".join(values)
+    return Item("lists", "list_repeat", 1, f"repeat:{listed}", {"list": listed}, listed)
 
-    Every letter points somewhere, the last one back to any other: on an open path the answer of the longest walk would
-    be the one letter that points nowhere, on a closed ring it would be the start's predecessor.
+
+def letter_map(rng: Random, hops: int) -> tuple[list[str], str, str]:
+    """A map of letters with a path of at least `hops` steps: the path, its key, the map as text.
+
+    The pairs stand in random order. Every letter points somewhere, the last one back to any other: on an open path the
+    answer of the longest walk would be the one letter that points nowhere, on a closed ring it would be the start's
+    predecessor.
     """
-    hops = rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5))
     size = rng.randint(max(hops + 1, 4), max(hops + 2, 5))
     path = rng.sample(LETTERS, size)
     back = rng.choice(path[:-1])
     pairs = list(zip(path, [*path[1:], back], strict=True))
     rng.shuffle(pairs)
-    listed = ", ".join(f"{a} points to {b}" for a, b in pairs)
+    return path, f"{'>'.join(path)}>{back}", ", ".join(f"{a} points to {b}" for a, b in pairs)
+
+
+def chain(rng: Random) -> Item:
+    """Where one to five steps along a map of letters lead."""
+    hops = rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 5))
+    path, key, listed = letter_map(rng, hops)
     steps = f"{NUMBER_WORDS[hops]} step" + ("" if hops == 1 else "s")
     slots = {"map": listed, "start": path[0], "steps": steps}
-    key = f"chain:{'>'.join(path)}>{back}:{hops}"
-    return Item("chains", "chain", hops, key, slots, path[hops])
+    return Item("chains", "chain", hops, f"chain:{key}:{hops}", slots, path[hops])
+
+
+def trail(rng: Random) -> Item:
+    """The same walk, told step by step: every letter follows from the one before."""
+    hops = rng.randint(2, 5)
+    path, key, listed = letter_map(rng, hops)
+    slots = {"map": listed, "start": path[0], "steps": f"{NUMBER_WORDS[hops]} steps"}
+    return Item("lookups", "trail", 2, f"trail:{key}:{hops}", slots, ", ".join(path[: hops + 1]))
 
 
 def lookup(rng: Random) -> Item:
     """Which number belongs to a thing, out of three to six."""
+    things, prices, listed, key = price_list(rng)
+    n = rng.randrange(len(things))
+    slots = {"list": listed, "thing": things[n]}
+    return Item("lookups", "lookup", 1, f"lookup:{key}:{things[n]}", slots, str(prices[n]))
+
+
+def lookup_many(rng: Random) -> Item:
+    """The numbers of two to four things, in the order asked for."""
+    things, prices, listed, key = price_list(rng)
+    asked = rng.sample(range(len(things)), rng.randint(2, min(4, len(things))))
+    slots = {"list": listed, "things": ", ".join(things[n] for n in asked)}
+    answer = ", ".join(f"{things[n]} {prices[n]}" for n in asked)
+    return Item("lookups", "lookup_many", 2, f"lookup_many:{key}:{slots['things']}", slots, answer)
+
+
+def price_list(rng: Random) -> tuple[list[str], list[int], str, str]:
+    """Three to six things with their numbers: things, numbers, the list as text, its key whatever the order."""
     size = rng.randint(3, 6)
     things = rng.sample(LIST_WORDS, size)
     prices = rng.sample(range(1, 100), size)
     listed = ", ".join(f"{thing} {price}" for thing, price in zip(things, prices, strict=True))
-    n = rng.randrange(size)
-    slots = {"list": listed, "thing": things[n]}
-    key = f"lookup:{sorted(zip(things, prices, strict=True))}:{things[n]}"
-    return Item("chains", "lookup", 1, key, slots, str(prices[n]))
+    return things, prices, listed, str(sorted(zip(things, prices, strict=True)))
 
 
 def ordering(rng: Random) -> Item:
