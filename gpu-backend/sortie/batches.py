@@ -1,4 +1,4 @@
-"""Token batches of fixed shapes, a function of (seed, step) alone."""
+"""Token batches of fixed shapes, a function of the rows alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from .objectives import IGNORE
-from .world.generate import stream
 
 # Sequence lengths of batches: few shapes to compile, little padding.
 LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -52,10 +51,11 @@ class ChatEncoder:
         return result
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, batch_tokens: int) -> Iterator[Batch]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, rows: Iterator[dict[str, Any]], batch_tokens: int
+) -> Iterator[Batch]:
     """Endless batches of about `batch_tokens` tokens; every row of one batch has nearly one length."""
     encoder = ChatEncoder(tokenizer)
-    rows = stream("train", seed)
     waiting: dict[int, list[tuple[list[int], list[bool]]]] = {length: [] for length in LENGTHS}
     while True:
         for ids, mask in encoder([next(rows) for _ in range(256)]):

@@ -1,4 +1,4 @@
-"""`sortie-train`: a plain language model on the generated text, then Sorted Fine-Tuning on its chats.
+"""`sortie-train`: lookup drills, a plain language model on the generated text, then Sorted Fine-Tuning on its chats.
 
 The budget is wall-clock: the learning rate follows the share of it that is used, so a run ends on time on any
 machine. Batches are a function of (seed, step); an interrupted run goes on from its last checkpoint.
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from .batches import LENGTHS, ChatEncoder, batches, collate
 from .nested import NestedModel, Shape, describe, save
 from .objectives import IGNORE, exit_losses, sorted_loss
+from .world.drills import drills
 from .world.generate import stream
 from .world.tokens import load_tokenizer, train_tokenizer
 
@@ -97,7 +98,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("runs/tiny"), help="state, log, resume")
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer; trained if absent")
     parser.add_argument("--minutes", type=float, default=100, help="wall-clock budget")
-    parser.add_argument("--lm-share", type=float, default=0.15, help="budget share of the LM phase")
+    parser.add_argument("--drill-share", type=float, default=0.09, help="budget share of the drills")
+    parser.add_argument("--lm-share", type=float, default=0.04, help="budget share of the LM phase")
     parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
@@ -125,13 +127,13 @@ def main() -> None:
     model = NestedModel(args.shape)
     opts = optimizers(model)
     state_file = args.run / "state.pt"
-    step, elapsed = 0, 0.0
+    step, drill_steps, elapsed = 0, 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         model.load_state_dict(state["model"])
         for opt, saved in zip(opts, state["optimizers"], strict=True):
             opt.load_state_dict(saved)
-        step, elapsed = state["step"], state["elapsed"]
+        step, drill_steps, elapsed = state["step"], state["drill_steps"], state["elapsed"]
         print(f"resumed at step {step}, {elapsed / 60:.1f} minutes used")
     if args.compile:
         torch._dynamo.config.cache_size_limit = 64
@@ -141,7 +143,9 @@ def main() -> None:
     print(f"{describe(args.shape)}: {params / 1e6:.2f} M parameters, {dtype}")
     log = (args.run / "log.jsonl").open("a")
     budget = args.minutes * 60
-    data = islice(batches(tokenizer, args.seed, args.batch_tokens), step, None)
+    drill_data = islice(batches(tokenizer, drills(args.seed), args.batch_tokens), drill_steps, None)
+    chats = stream("train", args.seed)
+    chat_data = islice(batches(tokenizer, chats, args.batch_tokens), step - drill_steps, None)
     bar = tqdm(total=round(budget), initial=round(elapsed), unit="s")
     saved_at = evaluated_at = elapsed
     started = time.monotonic() - elapsed
@@ -152,14 +156,14 @@ def main() -> None:
         log.flush()
 
     while elapsed < budget:
-        batch = next(data)
         share = elapsed / budget
+        phase = "drill" if share < args.drill_share else "lm" if share < args.drill_share + args.lm_share else "soft"
+        batch = next(drill_data if phase == "drill" else chat_data)
         rate = learning_rate(share, args.lr)
         for opt in opts:
             for group in opt.param_groups:
                 group["lr"] = rate
-        fine_tuning = share >= args.lm_share
-        losses = step_losses(model, batch, fine_tuning, dtype)
+        losses = step_losses(model, batch, phase == "soft", dtype)
         loss = sorted_loss(losses)
         if not math.isfinite(loss.item()):
             raise SystemExit(f"step {step}: loss is {loss.item()}; lower --lr or use --dtype fp32")
@@ -169,6 +173,7 @@ def main() -> None:
             opt.step()
             opt.zero_grad(set_to_none=True)
         step += 1
+        drill_steps += phase == "drill"
         tokens += batch.ids.numel()
         now = time.monotonic() - started
         bar.update(round(now) - bar.n)
@@ -177,7 +182,7 @@ def main() -> None:
             speed = tokens / (elapsed - tokens_from)
             tokens, tokens_from = 0, elapsed
             shown = {str(k): round(value.item(), 4) for k, value in losses.items()}
-            record({"phase": "soft" if fine_tuning else "lm", "loss": shown, "lr": rate, "tok/s": round(speed)})
+            record({"phase": phase, "loss": shown, "lr": rate, "tok/s": round(speed)})
             bar.set_postfix(step=step, loss=f"{loss.item():.3f}", toks=round(speed))
         if elapsed - evaluated_at > QUICK_EVAL_SECONDS:
             evaluated_at = elapsed
@@ -185,7 +190,8 @@ def main() -> None:
         if elapsed - saved_at > CHECKPOINT_SECONDS or elapsed >= budget:
             saved_at = elapsed
             whole = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
-            torch.save({**whole, "step": step, "elapsed": elapsed}, state_file.with_suffix(".new"))
+            at = {"step": step, "drill_steps": drill_steps, "elapsed": elapsed}
+            torch.save({**whole, **at}, state_file.with_suffix(".new"))
             state_file.with_suffix(".new").replace(state_file)
             save(model, args.out, encoder.eos, encoder.bos, encoder.pad)
     record({"exact_match": quick_eval(model, encoder, dtype)})
@@ -197,7 +203,7 @@ def autocast(dtype: torch.dtype) -> torch.autocast:
 
 
 def step_losses(model: NestedModel, batch, fine_tuning: bool, dtype: torch.dtype) -> dict[int, Tensor]:
-    """LM phase: all tokens, last exit. SoFT phase: answers, every exit."""
+    """Drills and LM phase: all tokens, last exit. SoFT phase: answers, every exit."""
     with autocast(dtype):
         exits = model.exit_hidden(batch.ids, dtype)
         if fine_tuning:

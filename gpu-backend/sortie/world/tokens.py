@@ -1,11 +1,15 @@
-"""The tokenizer: byte-level BPE trained on the world's own text, digits one by one, and the chat template."""
+"""The tokenizer: byte-level BPE trained on the world's own text, digits one by one, and the chat template.
+
+Every text begins with a space that decoding takes away again (as SentencePiece's dummy prefix): a word is then the same
+token at the start of an answer as in the middle of the question it is copied from.
+"""
 
 from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .generate import stream
@@ -24,13 +28,14 @@ CHAT_TEMPLATE = (
 def train_tokenizer(seed: int, rows: int = TRAINING_ROWS) -> PreTrainedTokenizerFast:
     """Trains on the first rows of the training split."""
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Prepend(" ")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r" ?\d"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=list(CONTROL),
