@@ -25,7 +25,7 @@ deeper ones are better at what takes several steps.
 | shape | d {d}, {layers} layers, {heads} heads, {kv} key/value heads, feed-forward {ffn}, context {context} |
 | tokenizer | byte-level BPE, {vocab} ids, digits one by one |
 | data | generated: closed-book facts, arithmetic, lists, chains, comparisons, dates, units, short texts |
-| training | {steps} steps in {minutes:.0f} minutes on two shared CPU cores: language model, then sorted fine-tuning |
+| training | {steps} steps in {minutes:.0f} minutes on two shared CPU cores: drills, language model, sorted fine-tuning |
 | weights | bfloat16 safetensors, transformers' `LlamaForCausalLM` layout; `sorted_exits` in config.json |
 
 Made by
@@ -47,9 +47,9 @@ family at difficulty n (steps, hops, …).
 
 ## Limits
 
-Splits are disjoint by the content as it is written. In small families the same sum can stand in training in another
-writing ("three" for "3", operands swapped): nearly all unit, day and times questions of the test files have such
-a twin, most sums of two numbers do. Chains, lists, running calculations and orderings have none.
+Small tables (the times table, days, months, units) and facts are learnt by heart: every entry stands in the training
+text, and the test files ask for it in a phrasing it was not taught in. Everything else (lists, lookups, chains, running
+calculations, comparisons) is asked of contents that no training text holds.
 
 It knows the small world it was made for and nothing else. It is there to show and test tiered exits, not to be
 asked for advice. Facts were written by hand and may be wrong.
