@@ -51,9 +51,7 @@ class ChatEncoder:
         return result
 
 
-def batches(
-    tokenizer: PreTrainedTokenizerFast, rows: Iterator[dict[str, Any]], batch_tokens: int
-) -> Iterator[Batch]:
+def batches(tokenizer: PreTrainedTokenizerFast, rows: Iterator[dict[str, Any]], batch_tokens: int) -> Iterator[Batch]:
     """Endless batches of about `batch_tokens` tokens; every row of one batch has nearly one length."""
     encoder = ChatEncoder(tokenizer)
     waiting: dict[int, list[tuple[list[int], list[bool]]]] = {length: [] for length in LENGTHS}

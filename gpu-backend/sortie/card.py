@@ -25,7 +25,7 @@ deeper ones are better at what takes several steps.
 | shape | d {d}, {layers} layers, {heads} heads, {kv} key/value heads, feed-forward {ffn}, context {context} |
 | tokenizer | byte-level BPE, {vocab} ids, digits one by one |
 | data | generated: closed-book facts, arithmetic, lists, chains, comparisons, dates, units, short texts |
-| training | {steps} steps in {minutes:.0f} minutes on two shared CPU cores: drills, language model, sorted fine-tuning |
+| training | {steps} steps in {minutes:.0f} minutes on two CPU cores: drills, language model, sorted fine-tuning |
 | weights | bfloat16 safetensors, transformers' `LlamaForCausalLM` layout; `sorted_exits` in config.json |
 
 Made by
