@@ -17,7 +17,7 @@ import torch
 import transformers
 from transformers import LlamaForCausalLM
 
-from .world.tokens import load_tokenizer
+from .data.encode import open_tokenizer
 
 INDEX = "model.safetensors.index.json"
 # Hex digits kept of the digest.
@@ -47,7 +47,7 @@ def fingerprint(folder: Path) -> str:
 
 def chat_ids(folder: Path, rows: Path) -> list[int]:
     """The chats of a file as one long text, in ids."""
-    tokenizer = load_tokenizer(folder)
+    tokenizer = open_tokenizer(folder)
     ids: list[int] = []
     for line in rows.read_text(encoding="utf-8").splitlines():
         text = tokenizer.apply_chat_template(json.loads(line)["messages"], tokenize=False)

@@ -1,219 +1,243 @@
-"""The nested model: a LLaMA whose every exit is a usable network, written for fast training.
+"""The nested model: a Hugging Face causal language model whose every exit is a usable network.
 
-Weights are those of transformers' LlamaForCausalLM (`load`, `save`); the forward is our own, because on a
-CPU the compiled blocks below run about 1.7 times as fast as the stock modules.
+Exit k is the residual stream after layer k, read through the model's one final norm and head ("Sorted LLaMA",
+Valipour et al. 2023). The layers are transformers' own; what is here runs them up to an exit, keeps what each exit
+needs, and masks packed rows.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import copy
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-RMS_EPS = 1e-5
-ROPE_THETA = 10_000.0
-# Standard deviation of fresh weights, as LLaMA's.
-INIT_STD = 0.02
+from .errors import UserError
 
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a nested model."""
-
-    d: int = 192
-    layers: int = 12
-    heads: int = 6
-    kv: int = 3
-    ffn: int = 512
-    vocab: int = 4096
-    context: int = 1024
-    exits: tuple[int, ...] = (3, 6, 9, 12)
-
-    @property
-    def head_dim(self) -> int:
-        """Channels of one attention head."""
-        return self.d // self.heads
+# Decoder-only models built as `model.embed_tokens`, `model.layers`, `model.norm`, `lm_head` with rotary positions.
+MODEL_TYPES = ("llama", "mistral", "qwen2")
+EXITS_FIELD = "sorted_exits"
+HEADS_FIELD = "sorted_exit_heads"
+HEADS_FILE = "exit_heads.pt"
+HEAD_KINDS = ("shared", "linear", "balcony")
 
 
-class Block(nn.Module):
-    """One decoder layer; q, k, v and gate, up are fused into one matrix each."""
+class ExitHead(nn.Module):
+    """What one exit reads its hidden state through when it does not share the model's norm and head.
 
-    def __init__(self, shape: Shape) -> None:
+    `linear`: a norm and head of its own (the paper's "SFT + ICT"). `balcony`: one decoder layer of its own before the
+    shared norm and head (Balcony, Jamialahmadi et al. 2025).
+    """
+
+    def __init__(self, kind: str, lm: PreTrainedModel, exit_layer: int) -> None:
         super().__init__()
-        self.shape = shape
-        kv_dim = shape.kv * shape.head_dim
-        self.norm1 = nn.Parameter(torch.ones(shape.d))
-        self.norm2 = nn.Parameter(torch.ones(shape.d))
-        self.qkv = nn.Parameter(torch.randn(shape.d + 2 * kv_dim, shape.d) * INIT_STD)
-        self.out = nn.Parameter(torch.randn(shape.d, shape.d) * INIT_STD / (2 * shape.layers) ** 0.5)
-        self.gate_up = nn.Parameter(torch.randn(2 * shape.ffn, shape.d) * INIT_STD)
-        self.down = nn.Parameter(torch.randn(shape.d, shape.ffn) * INIT_STD / (2 * shape.layers) ** 0.5)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x [B, T, d], cos and sin [T, Dh/2] → [B, T, d]; causal, so right padding needs no mask."""
-        s = self.shape
-        batch, length, _ = x.shape
-        kv_dim = s.kv * s.head_dim
-        q, k, v = F.linear(norm(x, self.norm1), self.qkv).split([s.d, kv_dim, kv_dim], -1)
-        q = rotate(q.view(batch, length, s.heads, s.head_dim).transpose(1, 2), cos, sin)
-        k = rotate(k.view(batch, length, s.kv, s.head_dim).transpose(1, 2), cos, sin)
-        v = v.view(batch, length, s.kv, s.head_dim).transpose(1, 2)
-        k = k.repeat_interleave(s.heads // s.kv, 1)  # [B, H, T, Dh]
-        v = v.repeat_interleave(s.heads // s.kv, 1)
-        scores = (q @ k.transpose(-1, -2)).float() * s.head_dim**-0.5
-        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        mixed = scores.masked_fill(future, float("-inf")).softmax(-1).to(v.dtype) @ v
-        x = x + F.linear(mixed.transpose(1, 2).reshape(batch, length, s.d), self.out)
-        gate, up = F.linear(norm(x, self.norm2), self.gate_up).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * up, self.down)
-
-
-def norm(x: Tensor, weight: Tensor) -> Tensor:
-    """RMSNorm in float32, result in x's type."""
-    wide = x.float()
-    scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + RMS_EPS)
-    return (scaled * weight.float()).to(x.dtype)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding, halves layout: x [B, H, T, Dh]."""
-    a, b = x.chunk(2, -1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+        self.kind = kind
+        if kind == "linear":
+            self.norm = copy.deepcopy(lm.model.norm)
+            self.head = nn.Linear(lm.config.hidden_size, lm.config.vocab_size, bias=False)
+            self.head.weight.data.copy_(lm.lm_head.weight)
+        else:
+            last = len(lm.model.layers) - 1
+            self.layer = copy.deepcopy(lm.model.layers[min(exit_layer, last)])
 
 
 class NestedModel(nn.Module):
-    """Embedding, blocks, and the one norm and tied head that every exit shares."""
+    """A causal language model and the layers after which it may stop."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, lm: PreTrainedModel, exits: Sequence[int], head_kind: str = "shared") -> None:
+        """exits: ascending, 1-based, the last one the model's depth. Raises UserError for anything else."""
         super().__init__()
-        self.shape = shape
-        self.embedding = nn.Parameter(torch.randn(shape.vocab, shape.d) * INIT_STD)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = nn.Parameter(torch.ones(shape.d))
+        check_config(lm.config)
+        self.lm = lm
+        self.exits = check_exits(exits, lm.config.num_hidden_layers)
+        self.head_kind = head_kind
+        # The deepest exit always reads the model's own norm and head.
+        own = () if head_kind == "shared" else self.exits[:-1]
+        self.exit_heads = nn.ModuleDict({str(k): ExitHead(head_kind, lm, k) for k in own})
+        self.windows = sliding_windows(lm.config)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return self.exits[-1]
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the head."""
+        return self.lm.config.vocab_size
+
+    def own_head(self, exit_layer: int | None) -> ExitHead | None:
+        """What an exit has to itself; None where it shares the model's norm and head."""
+        for name, head in self.exit_heads.items():
+            if name == str(exit_layer):
+                return head
+        return None
 
     def exit_hidden(
-        self, ids: Tensor, dtype: torch.dtype = torch.float32, up_to: int | None = None
+        self,
+        ids: Tensor,
+        segments: Tensor | None = None,
+        up_to: int | None = None,
+        skipped: Iterable[int] = (),
     ) -> dict[int, Tensor]:
-        """ids [B, T] → residual stream after each exit, before the final norm, [B, T, d].
+        """ids [B, T] → what each exit's norm reads, {k: [B, T, d]}.
 
-        up_to: the deepest exit wanted; layers beyond it do not run. Default: all of them.
+        segments [B, T]: which packed row a token belongs to (attention stays inside it, positions restart); None for
+        one row each, padded on the right at most. up_to: the deepest exit wanted; layers beyond it do not run.
+        skipped: 1-based layers left out (layer dropout).
         """
-        half = self.shape.head_dim // 2
-        inverse = ROPE_THETA ** -(torch.arange(half, device=ids.device).float() / half)
-        angles = torch.arange(ids.shape[1], device=ids.device).float()[:, None] * inverse
-        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-        x = F.embedding(ids, self.embedding).to(dtype)
+        base = self.lm.model
+        positions = positions_of(ids, segments)
+        masks = {window: packed_mask(ids, segments, window) for window in set(self.windows)}
+        x = base.embed_tokens(ids)
+        rotary = base.rotary_emb(x, position_ids=positions)
+        left_out = set(skipped)
         exits: dict[int, Tensor] = {}
-        for layer, block in enumerate(self.blocks[:up_to], 1):
-            x = block(x, cos, sin)
-            if layer in self.shape.exits:
-                exits[layer] = x
+        for number, layer in enumerate(base.layers[:up_to], 1):
+            mask = masks[self.windows[number - 1]]
+            if number not in left_out:
+                x = layer(x, attention_mask=mask, position_ids=positions, position_embeddings=rotary)
+            if number in self.exits:
+                head = self.own_head(number)
+                if head is not None and head.kind == "balcony":
+                    exits[number] = head.layer(
+                        x, attention_mask=mask, position_ids=positions, position_embeddings=rotary
+                    )
+                else:
+                    exits[number] = x
         return exits
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states [..., d] → logits [..., V] through the shared norm and tied head."""
-        return F.linear(norm(hidden, self.norm), self.embedding)
+    def logits(self, hidden: Tensor, exit_layer: int | None = None) -> Tensor:
+        """Hidden states of an exit [..., d] → logits [..., V]; exit_layer matters only to exits with their own head."""
+        head = self.own_head(exit_layer)
+        if head is not None and head.kind == "linear":
+            return head.head(head.norm(hidden))
+        return self.lm.lm_head(self.lm.model.norm(hidden))
 
 
-def hf_names(shape: Shape, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights under transformers' names."""
-    kv_dim = shape.kv * shape.head_dim
-    named = {"model.embed_tokens.weight": state["embedding"], "model.norm.weight": state["norm"]}
-    for i in range(shape.layers):
-        ours, theirs = f"blocks.{i}.", f"model.layers.{i}."
-        q, k, v = state[ours + "qkv"].split([shape.d, kv_dim, kv_dim])
-        gate, up = state[ours + "gate_up"].chunk(2)
-        named |= {
-            theirs + "input_layernorm.weight": state[ours + "norm1"],
-            theirs + "post_attention_layernorm.weight": state[ours + "norm2"],
-            theirs + "self_attn.q_proj.weight": q,
-            theirs + "self_attn.k_proj.weight": k,
-            theirs + "self_attn.v_proj.weight": v,
-            theirs + "self_attn.o_proj.weight": state[ours + "out"],
-            theirs + "mlp.gate_proj.weight": gate,
-            theirs + "mlp.up_proj.weight": up,
-            theirs + "mlp.down_proj.weight": state[ours + "down"],
-        }
-    return named
+def check_config(config: PreTrainedConfig) -> None:
+    """Raises UserError for a model whose layers this package does not know how to nest."""
+    if config.model_type not in MODEL_TYPES:
+        raise UserError(f"config.json: model_type is {config.model_type!r}; supported: {', '.join(MODEL_TYPES)}")
 
 
-def our_names(shape: Shape, named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `hf_names`."""
-    state = {"embedding": named["model.embed_tokens.weight"], "norm": named["model.norm.weight"]}
-    for i in range(shape.layers):
-        ours, theirs = f"blocks.{i}.", f"model.layers.{i}."
-        part = {key: named[f"{theirs}self_attn.{key}_proj.weight"] for key in "qkvo"}
-        mlp = {key: named[f"{theirs}mlp.{key}_proj.weight"] for key in ("gate", "up", "down")}
-        state |= {
-            ours + "norm1": named[theirs + "input_layernorm.weight"],
-            ours + "norm2": named[theirs + "post_attention_layernorm.weight"],
-            ours + "qkv": torch.cat([part["q"], part["k"], part["v"]]),
-            ours + "out": part["o"],
-            ours + "gate_up": torch.cat([mlp["gate"], mlp["up"]]),
-            ours + "down": mlp["down"],
-        }
-    return state
+def check_exits(exits: Sequence[int], depth: int) -> tuple[int, ...]:
+    """The exits as a tuple. Raises UserError unless they ascend from at least 1 to exactly `depth`."""
+    chosen = tuple(exits)
+    if not chosen or list(chosen) != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] != depth:
+        raise UserError(f"exits {list(chosen)} must ascend and end at the model's {depth} layers")
+    return chosen
 
 
-def save(model: NestedModel, folder: Path, eos: int, bos: int, pad: int) -> None:
-    """Writes config.json, generation_config.json and model.safetensors (bfloat16)."""
-    s = model.shape
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": s.d,
-        "intermediate_size": s.ffn,
-        "num_hidden_layers": s.layers,
-        "num_attention_heads": s.heads,
-        "num_key_value_heads": s.kv,
-        "head_dim": s.head_dim,
-        "vocab_size": s.vocab,
-        "max_position_embeddings": s.context,
-        "rms_norm_eps": RMS_EPS,
-        "rope_theta": ROPE_THETA,
-        "hidden_act": "silu",
-        "tie_word_embeddings": True,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "torch_dtype": "bfloat16",
-        "bos_token_id": bos,
-        "eos_token_id": eos,
-        "pad_token_id": pad,
-        "sorted_exits": list(s.exits),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    generation = {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-    state = {name.replace("_orig_mod.", ""): t for name, t in model.state_dict().items()}
-    weights = {n: t.to(torch.bfloat16).contiguous() for n, t in hf_names(s, state).items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+def sliding_windows(config: PreTrainedConfig) -> list[int | None]:
+    """Tokens each layer looks back at; None for all of them."""
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    if types is None:
+        return [window if config.model_type == "mistral" else None] * config.num_hidden_layers
+    return [window if kind == "sliding_attention" else None for kind in types]
 
 
-def load(folder: Path) -> NestedModel:
-    """Reads a checkpoint that `save` wrote, as float32."""
-    config = json.loads((folder / "config.json").read_text())
-    shape = Shape(
-        d=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv=config["num_key_value_heads"],
-        ffn=config["intermediate_size"],
-        vocab=config["vocab_size"],
-        context=config["max_position_embeddings"],
-        exits=tuple(config["sorted_exits"]),
-    )
-    model = NestedModel(shape)
-    named = {n: t.float() for n, t in load_file(folder / "model.safetensors").items()}
-    model.load_state_dict(our_names(shape, named))
+def positions_of(ids: Tensor, segments: Tensor | None) -> Tensor:
+    """Position of every token in its own row, [B, T] (or [1, T] without packing)."""
+    places = torch.arange(ids.shape[1], device=ids.device)[None]
+    if segments is None:
+        return places
+    starts = torch.ones_like(segments, dtype=torch.bool)
+    starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    return places - torch.where(starts, places, 0).cummax(1).values
+
+
+def packed_mask(ids: Tensor, segments: Tensor | None, window: int | None) -> Tensor | None:
+    """Which tokens each token may look at, [B or 1, 1, T, T]; None where plain causal attention says the same."""
+    length = ids.shape[1]
+    short = window is None or length <= window
+    if segments is None and short:
+        return None
+    places = torch.arange(length, device=ids.device)
+    back = places[:, None] - places[None, :]
+    allowed = (back >= 0) if short else (back >= 0) & (back < window)
+    if segments is None:
+        return allowed[None, None]
+    return (allowed & (segments[:, :, None] == segments[:, None, :]))[:, None]
+
+
+def open_checkpoint(folder: Path, exits: Sequence[int] | None = None, head_kind: str | None = None) -> NestedModel:
+    """A checkpoint folder as a nested model, float32.
+
+    exits: default, the config's `sorted_exits`, else the last layer alone. head_kind: default, what was saved.
+    Raises UserError for a folder without a checkpoint, or a model that cannot be nested.
+    """
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} has no config.json: give the folder of a Hugging Face checkpoint")
+    config = AutoConfig.from_pretrained(folder)
+    check_config(config)
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    chosen = exits or getattr(config, EXITS_FIELD, None) or (config.num_hidden_layers,)
+    saved_kind = getattr(config, HEADS_FIELD, "shared")
+    model = NestedModel(lm, chosen, head_kind or saved_kind)
+    if model.head_kind == saved_kind != "shared":
+        model.exit_heads.load_state_dict(torch.load(folder / HEADS_FILE, weights_only=True))
     return model
 
 
-def describe(shape: Shape) -> str:
-    """One line for logs."""
-    return " ".join(f"{key}={value}" for key, value in asdict(shape).items())
+def fresh(config: PreTrainedConfig, exits: Sequence[int], seed: int) -> NestedModel:
+    """A nested model of random weights, a function of (config, seed)."""
+    check_config(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NestedModel(AutoModelForCausalLM.from_config(config, dtype=torch.float32), exits)
+
+
+def save_checkpoint(
+    model: NestedModel, folder: Path, dtype: torch.dtype = torch.float32, state: dict[str, Tensor] | None = None
+) -> None:
+    """Writes config.json, generation_config.json and safetensors that stock transformers reads.
+
+    state: the model's whole state where its own parameters are sharded over processes.
+    """
+    whole = model.state_dict() if state is None else state
+    own = {name.removeprefix("lm."): t.detach().to(dtype) for name, t in whole.items() if name.startswith("lm.")}
+    config = model.lm.config
+    before = config.dtype
+    setattr(config, EXITS_FIELD, list(model.exits))
+    setattr(config, HEADS_FIELD, model.head_kind)
+    config.dtype = dtype
+    if config.tie_word_embeddings:
+        own.pop("lm_head.weight", None)
+    model.lm.save_pretrained(folder, state_dict=own)
+    config.dtype = before
+    if model.exit_heads:
+        heads = {n.removeprefix("exit_heads."): t.detach() for n, t in whole.items() if n.startswith("exit_heads.")}
+        torch.save(heads, folder / HEADS_FILE)
+
+
+def truncate(model: NestedModel, exit_layer: int) -> NestedModel:
+    """One exit as an ordinary model, weights shared with the original: its layers, its norm and its head.
+
+    Raises UserError for a layer that is no exit.
+    """
+    if exit_layer not in model.exits:
+        raise UserError(f"layer {exit_layer} is no exit; exits are {', '.join(map(str, model.exits))}")
+    source = model.lm.model
+    layers, norm, head = list(source.layers[:exit_layer]), source.norm, model.lm.lm_head
+    config = copy.deepcopy(model.lm.config)
+    own = model.own_head(exit_layer)
+    if own is not None and own.kind == "linear":
+        norm, head = own.norm, own.head
+        config.tie_word_embeddings = False
+    elif own is not None:
+        layers.append(own.layer)
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: len(layers)]
+    with torch.device("meta"):
+        lm = type(model.lm)(config)
+    lm.model.embed_tokens, lm.model.norm, lm.model.rotary_emb = source.embed_tokens, norm, source.rotary_emb
+    lm.model.layers = nn.ModuleList(layers)
+    lm.lm_head = head
+    lm.generation_config = copy.deepcopy(model.lm.generation_config)
+    return NestedModel(lm, [len(layers)])

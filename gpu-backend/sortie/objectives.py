@@ -1,27 +1,149 @@
-"""Losses of the two phases."""
+"""What a training step minimises: the paper's baselines and ours, as data for one module.
+
+`sft`        cross-entropy of the deepest exit (plain fine-tuning)
+`soft`       mean of the cross-entropies of all exits ("Sorted LLaMA", Valipour et al. 2023, section 3)
+`sft+ict`    layers frozen, a norm and head of its own for every exit (the paper's early-exit baseline); start it from
+             an `sft` checkpoint and train one epoch
+`extracted`  the network cut after one exit, that alone fully tuned (the paper's "Extracted + SFT")
+`soft+`      ours: see `PRESETS`
+"""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass, replace
+from random import Random
+from typing import NamedTuple
 
-from .nested import NestedModel
+import torch
+from torch import Tensor, nn
 
-# Label of a position that carries no loss.
-IGNORE = -100
+from .data.packing import Batch
+from .errors import UserError
+from .losses import exit_losses
+from .nested import NestedModel, truncate
+
+WEIGHTS = ("deepest", "uniform", "depth")
 
 
-def exit_losses(model: NestedModel, exits: dict[int, Tensor], labels: Tensor) -> dict[int, Tensor]:
-    """Cross-entropy (nats) of each exit at the positions that carry loss.
+@dataclass(frozen=True)
+class Objective:
+    """Which exits are trained, how much each counts, and what else a step does."""
 
-    exits: {k: hidden [B, T, d]}, labels [B, T] already shifted, IGNORE where there is no loss. Positions are
-    gathered before the head, so that logits exist for answers only.
+    name: str
+    # Weight of an exit's loss: all on the deepest, all equal, or in proportion to its layers.
+    weights: str = "uniform"
+    # Share of a shallower exit's loss that is KL(deepest, no gradient ‖ exit) instead of cross-entropy, 0..1.
+    distill: float = 0.0
+    # Shallower exits trained in one step, drawn anew each step (SortedNet); None for all.
+    sampled: int | None = None
+    # Chance of leaving out the layer before the deepest in a step, less for the layers before it (LayerSkip); the
+    # deepest layer itself always runs.
+    layer_dropout: float = 0.0
+    # What exits read their hidden state through: `shared`, `linear` or `balcony` (see nested.ExitHead).
+    heads: str = "shared"
+    # Layers, embedding and the shared norm and head keep their values.
+    frozen: bool = False
+    # Cut the network after one exit (see `prepare`).
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError for values that cannot be."""
+        if self.weights not in WEIGHTS:
+            raise UserError(f"exit weights must be one of {', '.join(WEIGHTS)}, not {self.weights!r}")
+        if not 0 <= self.distill <= 1 or not 0 <= self.layer_dropout < 1:
+            raise UserError("--distill must be in 0..1 and --layer-dropout in 0..1, 1 excluded")
+        if self.sampled is not None and self.sampled < 1:
+            raise UserError("--sample-exits must be at least 1")
+
+    def weight_of(self, exits: tuple[int, ...]) -> dict[int, float]:
+        """Weight of each exit's loss; they sum to 1."""
+        if self.weights == "deepest":
+            return {exits[-1]: 1.0}
+        raw = {k: float(k) if self.weights == "depth" else 1.0 for k in exits}
+        return {k: value / sum(raw.values()) for k, value in raw.items()}
+
+
+PRESETS = {
+    "sft": Objective("sft", weights="deepest"),
+    "soft": Objective("soft"),
+    "sft+ict": Objective("sft+ict", heads="linear", frozen=True),
+    "extracted": Objective("extracted", weights="deepest", cut=True),
+    "balcony": Objective("balcony", heads="balcony", frozen=True, distill=0.5),
+    "soft+": Objective("soft+", weights="depth", distill=0.5),
+}
+
+
+def objective_of(name: str, **changes: object) -> Objective:
+    """A preset with changes to it; None leaves a field as it is. Raises UserError for an unknown name."""
+    if name not in PRESETS:
+        raise UserError(f"unknown objective {name!r}; there are {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+
+
+class StepLoss(NamedTuple):
+    """Sums over the positions that carry loss, in nats: what to minimise, and each exit's cross-entropy."""
+
+    total: Tensor
+    exits: dict[int, Tensor]
+
+
+class SortedObjective(nn.Module):
+    """A nested model and its objective; the forward pass gives a step's loss, so that wrappers see all of it."""
+
+    def __init__(self, model: NestedModel, objective: Objective, seed: int = 0) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.weights = objective.weight_of(model.exits)
+        self.seed = seed
+        if objective.frozen:
+            model.lm.requires_grad_(False)
+
+    def draw(self, step: int) -> tuple[dict[int, float], frozenset[int]]:
+        """Weights of the exits and the layers left out at a step, a function of (seed, step)."""
+        rng = Random(f"{self.seed}:{step}:objective")
+        weights = self.weights
+        if self.objective.sampled is not None:
+            *shallow, deepest = weights
+            chosen = {*rng.sample(shallow, min(self.objective.sampled, len(shallow))), deepest}
+            weights = {k: weight for k, weight in weights.items() if k in chosen}
+            weights = {k: weight / sum(weights.values()) for k, weight in weights.items()}
+        depth = self.model.depth
+        rate = self.objective.layer_dropout
+        skipped = (
+            {layer for layer in range(1, depth) if rng.random() < rate * layer / max(depth - 1, 1)} if rate else ()
+        )
+        return weights, frozenset(skipped)
+
+    def forward(self, batch: Batch, step: int | None = None) -> StepLoss:
+        """The loss of a batch at a step, as sums; without a step, the cross-entropy of every exit (evaluation)."""
+        if step is None:
+            entropy, _ = exit_losses(self.model, self.model.exit_hidden(batch.ids, batch.segments), batch.labels)
+            return StepLoss(sum(weight * entropy[k] for k, weight in self.weights.items()), entropy)
+        weights, skipped = self.draw(step)
+        hidden = self.model.exit_hidden(batch.ids, batch.segments, up_to=max(weights), skipped=skipped)
+        trained = {k: hidden[k] for k in weights}
+        share = self.objective.distill
+        entropy, divergence = exit_losses(self.model, trained, batch.labels, distilled=share > 0)
+        deepest = max(weights)
+        total = torch.stack(
+            [
+                weight * (entropy[k] if k == deepest else (1 - share) * entropy[k] + share * divergence[k])
+                for k, weight in weights.items()
+            ]
+        ).sum()
+        return StepLoss(total, {k: loss.detach() for k, loss in entropy.items()})
+
+
+def prepare(model: NestedModel, objective: Objective, cut_at: int | None = None) -> NestedModel:
+    """The model an objective trains: with heads of its own, or cut after one exit, where the objective says so.
+
+    Raises UserError where `extracted` is not told its exit.
     """
-    keep = labels != IGNORE
-    wanted = labels[keep]  # [N]
-    return {k: F.cross_entropy(model.logits(hidden[keep]).float(), wanted) for k, hidden in exits.items()}
-
-
-def sorted_loss(losses: dict[int, Tensor]) -> Tensor:
-    """SoFT: the plain mean over exits (Valipour et al. 2023, "Sorted LLaMA", section 3)."""
-    return sum(losses.values()) / len(losses)
+    if objective.cut:
+        if cut_at is None:
+            raise UserError("the objective `extracted` needs --cut-at LAYER")
+        return truncate(NestedModel(model.lm, sorted({cut_at, model.depth})), cut_at)
+    if objective.heads != model.head_kind:
+        return NestedModel(model.lm, model.exits, objective.heads)
+    return model

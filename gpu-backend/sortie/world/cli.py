@@ -8,20 +8,22 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from .drills import drills
 from .generate import SPLITS, balanced, stream
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="sortie-world", description=__doc__)
-    parser.add_argument("--split", required=True, help=f"one of {', '.join(SPLITS)}; several by comma")
+    parser.add_argument("--split", default="train", help=f"one of {', '.join(SPLITS)}; several by comma")
+    parser.add_argument("--drills", type=int, metavar="PAIRS", help="lookup drills of up to so many pairs instead")
     parser.add_argument("--n", type=int, required=True, help="rows of each split")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--balanced", action="store_true", help="equally many of each difficulty")
     parser.add_argument("--out", type=Path, help="file to write; standard output if absent")
     args = parser.parse_args()
-    rows = []
-    for split in args.split.split(","):
+    rows = list(islice(drills(args.seed, args.drills), args.n)) if args.drills else []
+    for split in [] if args.drills else args.split.split(","):
         if args.balanced:
             rows += balanced(split, args.seed, args.n)
         else:

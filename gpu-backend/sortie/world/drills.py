@@ -14,10 +14,7 @@ from typing import Any
 from .families.structures import LETTERS, LIST_WORDS
 
 LEAST_PAIRS = 2
-FIRST_PAIRS = 3
 MOST_PAIRS = 8
-# Drills grow by a pair after so many rows.
-ROWS_OF_A_SIZE = 15_000
 
 
 def _letters(rng: Random, size: int) -> list[str]:
@@ -46,11 +43,9 @@ def drill(rng: Random, most: int) -> str:
     return ". ".join(", ".join(rng.sample(pairs, len(pairs))) for _ in range(rng.randint(2, 4)))
 
 
-def drills(seed: int) -> Iterator[dict[str, Any]]:
-    """Endless rows of one message each, the short ones first; row i depends on (seed, i) alone."""
+def drills(seed: int, most: int = MOST_PAIRS) -> Iterator[dict[str, Any]]:
+    """Endless texts of drills of up to `most` pairs; row i depends on (seed, most, i) alone."""
     index = 0
     while True:
-        most = min(MOST_PAIRS, FIRST_PAIRS + index // ROWS_OF_A_SIZE)
-        text = drill(Random(f"{seed}:drill:{index}"), most)
-        yield {"messages": [{"role": "assistant", "content": text}]}
+        yield {"text": drill(Random(f"{seed}:drill:{most}:{index}"), most)}
         index += 1

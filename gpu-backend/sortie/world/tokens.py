@@ -6,11 +6,12 @@ token at the start of an answer as in the middle of the question it is copied fr
 
 from __future__ import annotations
 
+import argparse
 from itertools import islice
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from .generate import stream
 
@@ -56,6 +57,14 @@ def train_tokenizer(seed: int, rows: int = TRAINING_ROWS) -> PreTrainedTokenizer
     )
 
 
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a checkpoint folder."""
-    return AutoTokenizer.from_pretrained(folder)
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m sortie.world.tokens", description="Trains the world's tokenizer.")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    train_tokenizer(args.seed).save_pretrained(args.out, save_jinja_files=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""`sortie-eval`: exact match and NLL of every exit, by family and difficulty."""
+"""`python -m sortie.first.evaluate`: exact match and NLL of every exit, by family and difficulty."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from ..data.encode import open_tokenizer
+from ..world.checkers import check
 from .batches import ChatEncoder
 from .nested import NestedModel, load
 from .objectives import IGNORE, exit_losses
-from .world.checkers import check
-from .world.tokens import load_tokenizer
 
 # Longest answer of the world is a two-sentence story of about 40 tokens.
 MAX_ANSWER_TOKENS = 64
@@ -129,14 +129,14 @@ def markdown(summary: dict[str, Any], split: str) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="sortie-eval", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sortie.first.evaluate", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--rows", type=Path, help="JSON lines (default: CHECKPOINT/test.jsonl)")
     parser.add_argument("--out", type=Path, help="JSON summary (default: CHECKPOINT/eval.json)")
     args = parser.parse_args()
     path = args.rows or args.checkpoint / "test.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    tokenizer = load_tokenizer(args.checkpoint)
+    tokenizer = open_tokenizer(args.checkpoint)
     summary = summarise(evaluate(load(args.checkpoint), tokenizer, rows))
     out = args.out or args.checkpoint / "eval.json"
     out.write_text(json.dumps(summary, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""`sortie-train`: lookup drills, a plain language model on the generated text, then Sorted Fine-Tuning on its chats.
+"""`python -m sortie.first.train`: lookup drills, a language model on the generated text, then Sorted Fine-Tuning.
 
 The budget is wall-clock: the learning rate follows the share of it that is used, so a run ends on time on any
 machine. Batches are a function of (seed, step); an interrupted run goes on from its last checkpoint.
@@ -11,20 +11,24 @@ import json
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..data.encode import open_tokenizer
+from ..world.drills import drill
+from ..world.generate import stream
+from ..world.tokens import train_tokenizer
 from .batches import LENGTHS, ChatEncoder, batches, collate
 from .nested import NestedModel, Shape, describe, save
 from .objectives import IGNORE, exit_losses, sorted_loss
-from .world.drills import drills
-from .world.generate import stream
-from .world.tokens import load_tokenizer, train_tokenizer
 
 WARM_UP_SHARE = 0.02
 # The learning rate ends at this share of its peak.
@@ -34,6 +38,15 @@ CHECKPOINT_SECONDS = 180
 QUICK_EVAL_SECONDS = 480
 QUICK_EVAL_ROWS = 600
 LOG_STEPS = 20
+
+
+def growing_drills(seed: int) -> Iterator[dict[str, Any]]:
+    """Endless rows of one drill each: of up to three pairs first, of one more after every 15,000 rows, up to eight."""
+    index = 0
+    while True:
+        text = drill(Random(f"{seed}:drill:{index}"), min(8, 3 + index // 15_000))
+        yield {"messages": [{"role": "assistant", "content": text}]}
+        index += 1
 
 
 def learning_rate(share: float, peak: float) -> float:
@@ -93,7 +106,7 @@ def parse_shape(text: str) -> Shape:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="sortie-train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sortie.first.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--run", type=Path, default=Path("runs/tiny"), help="state, log, resume")
     parser.add_argument("--tokenizer", type=Path, help="folder with a tokenizer; trained if absent")
@@ -120,7 +133,7 @@ def main() -> None:
     args = arguments()
     torch.manual_seed(args.seed)
     args.run.mkdir(parents=True, exist_ok=True)
-    tokenizer = load_tokenizer(args.tokenizer) if args.tokenizer else train_tokenizer(args.seed)
+    tokenizer = open_tokenizer(args.tokenizer) if args.tokenizer else train_tokenizer(args.seed)
     tokenizer.save_pretrained(args.out, save_jinja_files=False)
     encoder = ChatEncoder(tokenizer)
     dtype = chosen_dtype(args.dtype)
@@ -143,7 +156,7 @@ def main() -> None:
     print(f"{describe(args.shape)}: {params / 1e6:.2f} M parameters, {dtype}")
     log = (args.run / "log.jsonl").open("a")
     budget = args.minutes * 60
-    drill_data = islice(batches(tokenizer, drills(args.seed), args.batch_tokens), drill_steps, None)
+    drill_data = islice(batches(tokenizer, growing_drills(args.seed), args.batch_tokens), drill_steps, None)
     chats = stream("train", args.seed)
     chat_data = islice(batches(tokenizer, chats, args.batch_tokens), step - drill_steps, None)
     bar = tqdm(total=round(budget), initial=round(elapsed), unit="s")

@@ -1,4 +1,4 @@
-"""`python -m sortie.card`: the model card, from what was measured."""
+"""`python -m sortie.first.card`: the model card, from what was measured."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Made by
 
 ## What each exit gets right
 
-Printed by `sortie-eval --checkpoint models/tiny`: exact match · mean NLL in nats per answer token. `family-n` is a
-family at difficulty n (steps, hops, …).
+Printed by `python -m sortie.first.evaluate --checkpoint ../models/tiny`: exact match · mean NLL in nats per answer
+token. `family-n` is a family at difficulty n (steps, hops, …).
 
 ### Phrasings seen in training, contents not
 
@@ -58,7 +58,7 @@ asked for advice. Facts were written by hand and may be wrong.
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m sortie.card", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sortie.first.card", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder with eval.json")
     parser.add_argument("--log", type=Path, required=True, help="log.jsonl of the training run")
     parser.add_argument("--recipe", required=True, help="the command that made the checkpoint")

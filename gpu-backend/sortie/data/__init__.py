@@ -1,0 +1,1 @@
+"""Training data: files to chats, chats to ids, ids to packed batches."""

@@ -1,0 +1,1 @@
+"""What each exit gets right, and what it costs."""

@@ -1,0 +1,5 @@
+"""`python -m sortie.evaluation`: the same as `sortie-eval`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The experiments of docs/benchmarks.md, as queues of runs that survive interruption."""

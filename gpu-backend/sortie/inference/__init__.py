@@ -1,0 +1,1 @@
+"""Generation that stops at an exit: greedy, dynamic, self-speculative."""

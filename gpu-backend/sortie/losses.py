@@ -1,0 +1,62 @@
+"""Losses of the exits, computed a chunk of positions at a time.
+
+Logits of B·T positions over V ids would be the largest tensor of a step, once an exit. Here the answers' positions are
+gathered first and their logits exist for one chunk only: each chunk is recomputed in the backward pass.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .nested import NestedModel
+
+# Label of a position that carries no loss.
+IGNORE = -100
+# Float32 logits alive at once, all exits of a chunk together.
+LOGIT_BYTES = 64 << 20
+LEAST_ROWS = 16
+
+
+def chunk_rows(exits: int, vocabulary: int) -> int:
+    """Positions whose logits at all exits fit in LOGIT_BYTES."""
+    return max(LEAST_ROWS, LOGIT_BYTES // (4 * exits * vocabulary))
+
+
+def exit_losses(
+    model: NestedModel,
+    hidden: dict[int, Tensor],
+    labels: Tensor,
+    distilled: bool = False,
+    rows: int | None = None,
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Sums over the positions that carry loss: cross-entropy of each exit and, if distilled, KL from the deepest.
+
+    hidden: {k: [B, T, d]}; labels [B, T] already shifted, IGNORE where there is no loss. KL(deepest ‖ exit) passes no
+    gradient to the deepest exit and is zero for it. Nats. rows: positions in a chunk; by default as many as
+    LOGIT_BYTES allows.
+    """
+    exits = sorted(hidden)
+    keep = labels != IGNORE
+    wanted = labels[keep]  # [N]
+    stacked = torch.stack([hidden[k][keep] for k in exits], 1)  # [N, E, d]
+
+    def chunk(part: Tensor, targets: Tensor) -> Tensor:
+        """[n, E, d], [n] → sums [2, E]."""
+        logits = [model.logits(part[:, i], k).float() for i, k in enumerate(exits)]
+        entropy = torch.stack([F.cross_entropy(values, targets, reduction="sum") for values in logits])
+        if not distilled:
+            return torch.stack([entropy, torch.zeros_like(entropy)])
+        teacher = F.log_softmax(logits[-1].detach(), -1)
+        divergence = [
+            F.kl_div(F.log_softmax(values, -1), teacher, reduction="sum", log_target=True) for values in logits[:-1]
+        ]
+        return torch.stack([entropy, torch.stack([*divergence, torch.zeros_like(entropy[-1])])])
+
+    size = rows or chunk_rows(len(exits), model.vocabulary)
+    total = stacked.new_zeros(2, len(exits), dtype=torch.float32)
+    for part, targets in zip(stacked.split(size), wanted.split(size), strict=True):
+        total = total + checkpoint(chunk, part, targets, use_reentrant=False)
+    return dict(zip(exits, total[0], strict=True)), dict(zip(exits, total[1], strict=True))

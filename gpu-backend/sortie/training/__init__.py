@@ -1,0 +1,1 @@
+"""The trainer: one step after another, resumable bit by bit."""

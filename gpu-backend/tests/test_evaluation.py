@@ -1,0 +1,64 @@
+"""Metrics, intervals, and batched answers against one at a time."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from conftest import TINY
+
+from sortie.data.encode import Encoder
+from sortie.evaluation.answers import greedy_answers
+from sortie.evaluation.bootstrap import paired_bootstrap
+from sortie.evaluation.items import read_items
+from sortie.evaluation.metrics import exact_match, f1, normalise
+from sortie.inference.generate import greedy, speculative
+from sortie.nested import open_checkpoint
+
+
+def test_normalising_is_squads() -> None:
+    assert normalise("The  Quick, brown fox!") == "quick brown fox"
+    assert exact_match("a cat.", ["dog", "Cat"])
+    assert f1("the cat sat", ["cat sat down"]) == pytest.approx(0.8)
+    assert f1("", ["cat"]) == 0
+
+
+def test_an_interval_holds_the_true_difference_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for i in range(40):
+        ours = rng.random(400) < 0.6
+        theirs = rng.random(400) < 0.5
+        interval = paired_bootstrap(ours, theirs, seed=i)
+        inside += interval.low <= 0.1 <= interval.high
+    assert inside >= 34
+
+
+def test_scores_of_different_items_are_refused() -> None:
+    with pytest.raises(ValueError, match="different items"):
+        paired_bootstrap(np.zeros(3), np.zeros(4))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return open_checkpoint(TINY).eval()
+
+
+def test_batched_answers_are_those_given_one_at_a_time(tiny, encoder: Encoder) -> None:
+    items = read_items(TINY / "test.jsonl")[::150]
+    for k in tiny.exits:
+        single = [
+            encoder.tokenizer.decode(greedy(tiny, encoder.prompt(i.messages), k, 64, encoder.eos).ids) for i in items
+        ]
+        batched = greedy_answers(tiny, encoder, items, k)
+        assert sum(a != b for a, b in zip(single, batched, strict=True)) <= 1  # near-ties of rounding
+
+
+def test_speculation_equals_greedy_on_500_prompts_of_the_committed_model(tiny, encoder: Encoder) -> None:
+    items = list(islice(read_items(TINY / "test.jsonl"), 0, 2500, 5))
+    assert len(items) == 500
+    for i, item in enumerate(items):
+        prompt = encoder.prompt(item.messages)
+        drafted = speculative(tiny, prompt, tiny.exits[i % 3], 4, 64, encoder.eos)
+        assert drafted.ids == greedy(tiny, prompt, tiny.exits[-1], 64, encoder.eos).ids

@@ -1,0 +1,144 @@
+"""Losses against their definitions, and what each objective trains."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CONFIGS, EXITS
+
+from sortie.data.packing import Batch
+from sortie.errors import UserError
+from sortie.losses import IGNORE, exit_losses
+from sortie.nested import NestedModel, fresh
+from sortie.objectives import PRESETS, SortedObjective, objective_of, prepare
+
+
+@pytest.fixture
+def batch(ids: torch.Tensor) -> Batch:
+    labels = torch.where(
+        torch.rand(ids.shape, generator=torch.Generator().manual_seed(2)) < 0.4, IGNORE, ids.roll(-1, 1)
+    )
+    return Batch(ids, labels, torch.zeros_like(ids))
+
+
+def naive_cross_entropy(model: NestedModel, batch: Batch) -> dict[int, torch.Tensor]:
+    return {
+        k: F.cross_entropy(
+            model.logits(hidden, k).flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        for k, hidden in model.exit_hidden(batch.ids, batch.segments).items()
+    }
+
+
+def gradients(model: NestedModel) -> dict[str, torch.Tensor]:
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_same_gradients(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, gradient in ours.items():
+        assert torch.allclose(gradient, theirs[name], rtol=1e-4, atol=1e-5), name
+
+
+def test_the_sorted_loss_and_its_gradient_are_the_mean_over_exits(model: NestedModel, batch: Batch) -> None:
+    loss = SortedObjective(model, objective_of("soft"))(batch, 0)
+    loss.total.backward()
+    ours = gradients(model)
+    naive = naive_cross_entropy(model, batch)
+    mean = torch.stack(list(naive.values())).mean()
+    mean.backward()
+    assert torch.allclose(loss.total, mean, rtol=1e-5)
+    assert_same_gradients(ours, gradients(model))
+    for k, value in naive.items():
+        assert torch.allclose(loss.exits[k], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1000])
+@pytest.mark.parametrize("distilled", [False, True])
+def test_a_chunked_loss_equals_the_plain_one(model: NestedModel, batch: Batch, rows: int, distilled: bool) -> None:
+    def run(size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        entropy, divergence = exit_losses(model, model.exit_hidden(batch.ids), batch.labels, distilled, size)
+        total = torch.stack([*entropy.values(), *divergence.values()]).sum()
+        total.backward()
+        return total, gradients(model)
+
+    plain, plain_gradients = run(10_000)
+    chunked, chunked_gradients = run(rows)
+    assert torch.allclose(plain, chunked, rtol=1e-5)
+    assert_same_gradients(chunked_gradients, plain_gradients)
+
+
+def test_distillation_is_kl_from_the_deepest_exit_and_leaves_it_alone(model: NestedModel, batch: Batch) -> None:
+    hidden = model.exit_hidden(batch.ids)
+    leaves = {k: h.detach().requires_grad_() for k, h in hidden.items()}
+    _, divergence = exit_losses(model, leaves, batch.labels, distilled=True)
+    keep = batch.labels != IGNORE
+    teacher = model.logits(hidden[4][keep]).softmax(-1)
+    for k in (1, 2):
+        student = model.logits(hidden[k][keep]).softmax(-1)
+        expected = (teacher * (teacher / student).log()).sum()
+        assert torch.allclose(divergence[k], expected, rtol=1e-4)
+    assert divergence[4] == 0
+    sum(divergence.values()).backward()
+    assert leaves[4].grad is None or not leaves[4].grad.any()
+    assert leaves[1].grad.any()
+
+
+def test_sft_trains_the_deepest_exit_alone(model: NestedModel, batch: Batch) -> None:
+    loss = SortedObjective(model, objective_of("sft"))(batch, 0)
+    assert torch.allclose(loss.total, naive_cross_entropy(model, batch)[4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sft+ict", "balcony"])
+def test_frozen_objectives_train_heads_alone(batch: Batch, name: str) -> None:
+    objective = objective_of(name)
+    model = prepare(fresh(CONFIGS["llama"], EXITS, seed=0), objective)
+    module = SortedObjective(model, objective)
+    module(batch, 0).total.backward()
+    trained = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert trained
+    assert all(n.startswith("exit_heads.") for n in trained)
+    assert {n.split(".")[1] for n in trained} == {"1", "2"}
+
+
+def test_ict_heads_begin_as_the_shared_one(ids: torch.Tensor, model: NestedModel) -> None:
+    with torch.inference_mode():
+        shared = {k: model.logits(h) for k, h in model.exit_hidden(ids).items()}
+        own = prepare(model, objective_of("sft+ict")).eval()
+        for k, hidden in own.exit_hidden(ids).items():
+            assert torch.equal(own.logits(hidden, k), shared[k])
+
+
+def test_extracted_is_the_network_cut(model: NestedModel) -> None:
+    cut = prepare(model, objective_of("extracted"), cut_at=2)
+    assert cut.exits == (2,)
+    assert len(cut.lm.model.layers) == 2
+    with pytest.raises(UserError, match="--cut-at"):
+        prepare(model, objective_of("extracted"))
+
+
+def test_draws_depend_on_the_step_alone(model: NestedModel) -> None:
+    objective = objective_of("soft", sampled=1, layer_dropout=0.5)
+    module = SortedObjective(model, objective, seed=3)
+    again = SortedObjective(model, objective, seed=3)
+    draws = [module.draw(step) for step in range(50)]
+    assert draws == [again.draw(step) for step in range(50)]
+    assert {tuple(weights) for weights, _ in draws} == {(1, 4), (2, 4)}
+    assert all(abs(sum(weights.values()) - 1) < 1e-9 for weights, _ in draws)
+    assert {layer for _, skipped in draws for layer in skipped} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_weights_sum_to_one(name: str) -> None:
+    assert sum(objective_of(name).weight_of((3, 6, 9, 12)).values()) == pytest.approx(1)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(UserError, match="there are sft, soft"):
+        objective_of("softer")
+    for change in ({"weights": "best"}, {"distill": 1.5}, {"layer_dropout": 1.0}, {"sampled": 0}):
+        with pytest.raises(UserError):
+            objective_of("soft+", **change)
