@@ -197,15 +197,14 @@ class Run:
         while progress.step < self.steps:
             rate = learning_rate(progress.step, self.steps, config)
             losses, learnt = self.step(rate)
+            shown = {k: round(loss / learnt, 4) for k, loss in losses.items()}
             progress.step += 1
+            self.check(shown)
             progress.seconds = time.monotonic() - started
             bar.update()
             seen += config.length * config.batch * self.passes
             last = progress.step == self.steps
             if progress.step % config.log_every == 0 or last:
-                # One transfer for all exits; a run stops at the first entry that is no number.
-                shown = {k: round(loss / learnt, 4) for k, loss in losses.items()}
-                self.check(shown)
                 speed = round(seen / (time.monotonic() - since))
                 seen, since = 0, time.monotonic()
                 bar.set_postfix({f"exit {k}": loss for k, loss in shown.items()})
@@ -265,25 +264,20 @@ class Run:
         """Held-out cross-entropy in nats per position: by the objective's weights, and of every exit."""
         accelerator = self.accelerator
         exits = accelerator.unwrap_model(self.module).model.exits
-        sums = torch.zeros(len(exits) + 2, dtype=torch.float64)  # objective, count, each exit
+        sums = torch.zeros(len(exits) + 2)  # the objective's loss, positions, each exit's loss
+        processes, own = accelerator.num_processes, accelerator.process_index
         self.module.eval()
-        for i, batch in enumerate(self.held_out):
-            # Processes must agree on the number of passes, so that none waits: the rest pass over counted zero times.
-            rounds = -(-len(self.held_out) // accelerator.num_processes)
-            if i >= rounds:
-                break
-            mine = i * accelerator.num_processes + accelerator.process_index
-            counted = mine < len(self.held_out)
-            batch = self.held_out[mine if counted else 0]
+        # Processes must agree on the number of passes: whoever has no batch left repeats one, uncounted.
+        for first in range(0, len(self.held_out), processes):
+            counted = first + own < len(self.held_out)
+            batch = self.held_out[first + own if counted else first]
             loss = evaluated(self.module, batch.to(accelerator.device))
             if counted:
                 parts = [loss.total, torch.tensor(float(batch.learnt)), *(loss.exits[k] for k in exits)]
-                sums += torch.stack([part.detach().cpu().double() for part in parts])
+                sums += torch.stack([part.detach().float().cpu() for part in parts])
         self.module.train()
-        everywhere = accelerator.reduce(sums.to(torch.float32).to(accelerator.device)).cpu()
-        total, count, *losses = (everywhere / everywhere[1]).tolist()
-        del count
-        return total, {k: round(loss, 4) for k, loss in zip(exits, losses, strict=True)}
+        total, positions, *losses = accelerator.reduce(sums.to(accelerator.device)).tolist()
+        return total / positions, {k: round(loss / positions, 4) for k, loss in zip(exits, losses, strict=True)}
 
     def save(self) -> None:
         """Saves a state to resume from; a kill in between leaves the one before."""
