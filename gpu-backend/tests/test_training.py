@@ -16,6 +16,7 @@ import yaml
 from conftest import CONFIGS, SIZES, TINY
 from safetensors.torch import load_file
 
+from sortie.data.encode import open_tokenizer
 from sortie.errors import UserError
 from sortie.nested import open_checkpoint
 from sortie.training.config import config_of, from_options
@@ -117,6 +118,14 @@ def test_a_run_learns_logs_and_draws(tmp_path: Path, rows: Path, shape: Path) ->
     assert (config.out / "tokenizer.json").exists()
     best = min((e for e in entries if e["kind"] == "held-out"), key=lambda e: sum(e["loss"].values()))
     assert result.best_step == best["step"]
+
+
+def test_a_given_chat_template_goes_with_the_checkpoint(tmp_path: Path, rows: Path, shape: Path) -> None:
+    template = tmp_path / "given.jinja"
+    template.write_text("{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}")
+    config = from_options(options(tmp_path, rows, shape, steps=1, length=512, chat_template=template))
+    train(config)
+    assert open_tokenizer(config.out).chat_template == template.read_text()
 
 
 def test_accumulation_is_a_larger_batch(tmp_path: Path, rows: Path, shape: Path) -> None:

@@ -90,6 +90,8 @@ def train(config: TrainConfig) -> Result:
         ) from error
     if accelerator.is_main_process:
         copy_tokenizer(source, config.out)
+        if config.chat_template is not None:
+            shutil.copyfile(config.chat_template, config.out / "chat_template.jinja")
     accelerator.end_training()
     return result
 
