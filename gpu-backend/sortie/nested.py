@@ -22,7 +22,6 @@ MODEL_TYPES = ("llama", "mistral", "qwen2")
 EXITS_FIELD = "sorted_exits"
 HEADS_FIELD = "sorted_exit_heads"
 HEADS_FILE = "exit_heads.pt"
-HEAD_KINDS = ("shared", "linear", "balcony")
 
 
 class ExitHead(nn.Module):

@@ -140,7 +140,7 @@ def test_accumulation_is_a_larger_batch(tmp_path: Path, rows: Path, shape: Path)
 
 def sharding() -> dict[str, str]:
     """The shipped FSDP configuration as the environment that `accelerate launch` makes of it."""
-    configuration = yaml.safe_load((BACKEND / "accelerate" / "fsdp.yaml").read_text())["fsdp_config"]
+    configuration = yaml.safe_load((BACKEND / "launch" / "fsdp.yaml").read_text())["fsdp_config"]
     renamed = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
     environment = {renamed.get(key, key.upper()): str(value).lower() for key, value in configuration.items()}
     for key in ("fsdp_transformer_layer_cls_to_wrap", "fsdp_auto_wrap_policy", "fsdp_state_dict_type"):

@@ -16,7 +16,6 @@ from .rows import BadRow, Chat, Row
 class Encoded:
     """ids, and for each of them whether it is to be predicted (an answer and its end)."""
 
-    number: int
     ids: list[int]
     learnt: list[bool]
 
@@ -34,6 +33,8 @@ class Encoder:
             raise UserError("the tokenizer has no end-of-text token (eos_token in tokenizer_config.json)")
         self.tokenizer = tokenizer
         self.eos: int = tokenizer.eos_token_id
+        # Nothing looks at padding, so any id will do where the tokenizer names none.
+        self.pad: int = self.eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
     def __call__(self, row: Row) -> Encoded:
         """Raises UserError where a chat comes without a template, or its template rewrites earlier turns."""
@@ -43,13 +44,13 @@ class Encoder:
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[0] != bos:
             ids.insert(0, bos)
-        return Encoded(row.number, ids, [True] * len(ids))
+        return Encoded(ids, [True] * len(ids))
 
     def _chat(self, chat: Chat) -> Encoded:
         text, spans = self._answers(chat)
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         learnt = [any(a <= start < b for a, b in spans) for start, _ in encoded["offset_mapping"]]
-        return Encoded(chat.number, encoded["input_ids"], learnt)
+        return Encoded(encoded["input_ids"], learnt)
 
     def _answers(self, chat: Chat) -> tuple[str, list[tuple[int, int]]]:
         """The chat as text, and where in it the assistant's turns stand: what follows the generation prompt."""

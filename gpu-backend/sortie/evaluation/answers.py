@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig
 
 from ..data.encode import Encoder
-from ..data.packing import Batches
+from ..data.packing import collate
 from ..data.rows import Chat
 from ..losses import exit_losses
 from ..nested import NestedModel, truncate
@@ -26,17 +26,15 @@ def greedy_answers(
 ) -> list[str]:
     """Greedy answers of one exit, by transformers' own `generate` on the exit's truncated model."""
     lm = truncate(model, exit_layer).lm.eval()
-    pad = encoder.tokenizer.pad_token_id
-    pad = encoder.eos if pad is None else pad
-    ends = [encoder.eos]
-    settings = GenerationConfig(max_new_tokens=most, do_sample=False, pad_token_id=pad, eos_token_id=ends)
-    lm.generation_config = copy.deepcopy(settings)
+    lm.generation_config = GenerationConfig(
+        max_new_tokens=most, do_sample=False, pad_token_id=encoder.pad, eos_token_id=encoder.eos
+    )
     prompts = [encoder.prompt(item.messages) for item in items]
     order = sorted(range(len(items)), key=lambda i: len(prompts[i]))
     answers = [""] * len(items)
     for first in tqdm(range(0, len(order), BATCH_ROWS), desc=f"exit {exit_layer}"):
         part = order[first : first + BATCH_ROWS]
-        ids, mask = left_padded([prompts[i] for i in part], pad)
+        ids, mask = left_padded([prompts[i] for i in part], encoder.pad)
         made = lm.generate(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device))
         for i, row in zip(part, made[:, ids.shape[1] :].tolist(), strict=True):
             answers[i] = encoder.tokenizer.decode(until(row, encoder.eos))
@@ -69,9 +67,8 @@ def answer_nll(model: NestedModel, encoder: Encoder, items: list[Item]) -> dict[
         encoded = encoder(chat)
         # The last answer alone: earlier turns are given.
         start = len(encoder.prompt(item.messages))
-        learnt = [kept and i >= start for i, kept in enumerate(encoded.learnt)]
-        row = type(encoded)(0, encoded.ids, learnt)
-        [batch] = Batches([row], len(row.ids) - 1, 1, encoder.eos, 0).once()
+        row = replace(encoded, learnt=[kept and i >= start for i, kept in enumerate(encoded.learnt)])
+        batch = collate([[row]], len(row.ids) - 1, encoder.pad)
         hidden = model.exit_hidden(batch.ids.to(model.lm.device))
         entropy, _ = exit_losses(model, hidden, batch.labels.to(model.lm.device))
         for k, loss in entropy.items():

@@ -7,7 +7,7 @@ training then goes on from its own state.
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -53,14 +53,11 @@ def run_job(job: Job, folder: Path) -> None:
     started = time.monotonic()
     with (folder / LOG).open("ab") as output:
         command = [sys.executable, "-m", job.module, *job.arguments]
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
     if status != 0:
         lines = (folder / LOG).read_text(errors="replace").replace("\r", "\n").splitlines()[-SHOWN_LINES:]
-        raise UserError(f"{job.name} failed ({status}); the end of {folder / LOG}:\n" + "\n".join(lines))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    record = {
-        "seconds": round(time.monotonic() - started, 1),
-        # Greatest of all children so far: exact for the first, an upper bound after it.
-        "children_peak_mib": used.ru_maxrss // 1024,
-    }
+        code = os.waitstatus_to_exitcode(status)
+        raise UserError(f"{job.name} failed ({code}); the end of {folder / LOG}:\n" + "\n".join(lines))
+    record = {"seconds": round(time.monotonic() - started, 2), "peak_mib": used.ru_maxrss // 1024}
     (folder / DONE).write_text(json.dumps(record) + "\n")

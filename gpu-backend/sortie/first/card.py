@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .evaluate import markdown
+from ..evaluation.report import markdown
 from .nested import load
 
 CARD = """---

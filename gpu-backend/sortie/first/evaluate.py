@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from ..data.encode import open_tokenizer
+from ..evaluation.report import markdown
 from ..world.checkers import check
 from .batches import ChatEncoder
 from .nested import NestedModel, load
@@ -114,17 +115,6 @@ def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
             "nll": round(sum(m["nll"] for m in members) / n, 4),
         }
     return summary
-
-
-def markdown(summary: dict[str, Any], split: str) -> str:
-    """A table of one split: exact match in percent and NLL, one column an exit."""
-    exits = sorted(summary[split]["all"], key=int)
-    lines = ["| group | rows | " + " | ".join(f"exit {k}" for k in exits) + " |"]
-    lines.append("|---|---|" + "---|" * len(exits))
-    for group, cells in summary[split].items():
-        shown = [f"{cells[k]['exact_match'] * 100:.1f} % · {cells[k]['nll']:.3f}" for k in exits]
-        lines.append(f"| {group} | {cells[exits[0]]['n']} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="sortie-train",
         description="Fine-tunes a LLaMA-family checkpoint so that every chosen prefix of its layers is a usable model.",
-        epilog="On several devices: `accelerate launch --config_file FILE -m sortie.training …` (see accelerate/).",
+        epilog="On several devices: `accelerate launch --config_file FILE -m sortie.training …` (see launch/).",
     )
     add = top.add_argument
     add("--config", type=Path, help="TOML file of these options, without the dashes; the command line overrides it")

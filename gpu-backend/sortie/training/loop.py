@@ -15,12 +15,11 @@ from random import Random
 from typing import Any
 
 import torch
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, set_seed
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from tqdm import tqdm
 from transformers import AutoConfig
-
-from accelerate import Accelerator, PartialState
 
 from ..data.encode import Encoded, Encoder, encode_rows, open_tokenizer
 from ..data.packing import Batch, Batches
@@ -174,17 +173,14 @@ class Run:
     ) -> None:
         self.config = config
         self.accelerator = accelerator
-        pad = encoder.tokenizer.pad_token_id
-        pad = encoder.eos if pad is None else pad
-        self.batches = Batches(rows, config.length, config.batch, pad, config.seed)
-        self.held_out = list(Batches(held_out, config.length, config.batch, pad, config.seed).once())
+        if config.optimizer == "muon" and accelerator.distributed_type == DistributedType.FSDP:
+            raise UserError("--optimizer muon needs whole matrices: not with FSDP")
+        self.batches = Batches(rows, config.length, config.batch, encoder.pad, config.seed)
+        self.held_out = list(Batches(held_out, config.length, config.batch, encoder.pad, config.seed).once())
         self.passes = config.accumulate * accelerator.num_processes
         self.steps = config.steps or max(1, round(config.epochs * self.batches.epoch_steps / self.passes))
         objective = SortedObjective(model, config.objective, config.seed)
-        opts = optimizers(model, config)
-        if config.optimizer == "muon" and accelerator.distributed_type == DistributedType.FSDP:
-            raise UserError("--optimizer muon needs whole matrices: not with FSDP")
-        self.module, *self.opts = accelerator.prepare(objective, *opts)
+        self.module, *self.opts = accelerator.prepare(objective, *optimizers(model, config))
         self.progress = Progress(fingerprint=fingerprint(config, rows))
         accelerator.register_for_checkpointing(self.progress)
         self.resume()
@@ -196,6 +192,7 @@ class Run:
         started = time.monotonic() - progress.seconds
         bar = tqdm(total=self.steps, initial=progress.step, unit="step", disable=not main)
         seen, since = 0, time.monotonic()
+        measured: dict[int, float] = {}
         while progress.step < self.steps:
             rate = learning_rate(progress.step, self.steps, config)
             losses, learnt = self.step(rate)
@@ -223,7 +220,8 @@ class Run:
             if progress.step % config.save_every == 0 or last:
                 self.save()
         bar.close()
-        _, measured = self.evaluate()
+        if not measured:  # the run had ended before
+            _, measured = self.evaluate()
         if journal is not None:
             journal.close()
         self.finish()
