@@ -22,6 +22,8 @@ MODEL_TYPES = ("llama", "mistral", "qwen2")
 EXITS_FIELD = "sorted_exits"
 HEADS_FIELD = "sorted_exit_heads"
 HEADS_FILE = "exit_heads.pt"
+# Types that weights are written in, by the names of the command lines.
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class ExitHead(nn.Module):

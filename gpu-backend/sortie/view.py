@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
 
+from .data.encode import copy_tokenizer
 from .errors import run_command
-from .nested import open_checkpoint, save_checkpoint, truncate
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+from .nested import DTYPES, open_checkpoint, save_checkpoint, truncate
 
 
 def write_view(checkpoint: Path, exit_layer: int, out: Path, dtype: torch.dtype) -> None:
@@ -20,14 +17,6 @@ def write_view(checkpoint: Path, exit_layer: int, out: Path, dtype: torch.dtype)
     model = open_checkpoint(checkpoint)
     save_checkpoint(truncate(model, exit_layer), out, dtype)
     copy_tokenizer(checkpoint, out)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """The tokenizer's files, as they are."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
 
 
 def _main() -> None:

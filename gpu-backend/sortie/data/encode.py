@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ..errors import UserError
 from .rows import BadRow, Chat, Row
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,14 @@ def open_tokenizer(folder: Path, chat_template: Path | None = None) -> PreTraine
     if chat_template is not None:
         tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
     return tokenizer
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """The tokenizer's files, as they are."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def encode_rows(encoder: Encoder, rows: Iterable[Row], length: int) -> tuple[list[Encoded], list[BadRow]]:

@@ -21,13 +21,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from ..data.encode import Encoded, Encoder, encode_rows, open_tokenizer
+from ..data.encode import Encoded, Encoder, copy_tokenizer, encode_rows, open_tokenizer
 from ..data.packing import Batch, Batches
 from ..data.rows import BadRow, describe_bad, read_rows
 from ..errors import UserError
-from ..nested import NestedModel, fresh, open_checkpoint, save_checkpoint
+from ..nested import DTYPES, NestedModel, fresh, open_checkpoint, save_checkpoint
 from ..objectives import SortedObjective, prepare
-from ..view import DTYPES, copy_tokenizer
 from .config import TrainConfig
 from .journal import Journal
 from .optimizer import learning_rate, optimizers, set_rate, trained_parameters
