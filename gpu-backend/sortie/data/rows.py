@@ -89,18 +89,22 @@ def _parse(path: Path) -> Iterator[Row | BadRow]:
         for number, value in enumerate(values, 1):
             yield row_of(value, number)
     elif path.suffix == ".jsonl":
-        # Not splitlines(): U+2028 and its like may stand inside a JSON string.
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                yield BadRow(number, f"not JSON ({error})")
-                continue
-            yield row_of(value, number)
+        for number, value in parse_lines(text):
+            yield value if isinstance(value, BadRow) else row_of(value, number)
     else:
         raise UserError(f"{path}: the name must end in .jsonl, .json or .txt")
+
+
+def parse_lines(text: str) -> Iterator[tuple[int, Any]]:
+    """JSON lines with their numbers: a parsed value, or a BadRow; empty lines are left out."""
+    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            yield number, BadRow(number, f"not JSON ({error})")
 
 
 def row_of(value: Any, number: int) -> Row | BadRow:

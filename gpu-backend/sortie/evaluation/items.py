@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.rows import BadRow, Chat, describe_bad, row_of
+from ..data.rows import BadRow, Chat, describe_bad, parse_lines, row_of
 from ..errors import UserError
 from ..world.checkers import check
 from .metrics import exact_match
@@ -40,15 +39,8 @@ def read_items(path: Path) -> list[Item]:
         raise UserError(f"{path} does not exist")
     items: list[Item] = []
     bad: list[BadRow] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            bad.append(BadRow(number, f"not JSON ({error})"))
-            continue
-        row = row_of(value, number)
+    for number, value in parse_lines(path.read_text(encoding="utf-8")):
+        row = value if isinstance(value, BadRow) else row_of(value, number)
         if not isinstance(row, Chat):
             bad.append(row if isinstance(row, BadRow) else BadRow(number, "a text, not a chat"))
             continue
