@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import numpy as np
@@ -62,3 +63,14 @@ def test_speculation_equals_greedy_on_500_prompts_of_the_committed_model(tiny, e
         prompt = encoder.prompt(item.messages)
         drafted = speculative(tiny, prompt, tiny.exits[i % 3], 4, 64, encoder.eos)
         assert drafted.ids == greedy(tiny, prompt, tiny.exits[-1], 64, encoder.eos).ids
+
+
+def test_the_committed_figures_are_what_the_checkpoint_does(tiny, encoder: Encoder) -> None:
+    """A sample of the test rows, answered again: right within three standard errors of eval.json's figure."""
+    committed = json.loads((TINY / "eval.json").read_text())["splits"]["test_seen"]["all"]
+    items = [item for item in read_items(TINY / "test.jsonl") if item.split == "test_seen"][::7]
+    for exit_layer in tiny.exits:
+        answers = greedy_answers(tiny, encoder, items, exit_layer)
+        right = sum(item.right(answer) for item, answer in zip(items, answers, strict=True)) / len(items)
+        p = committed[str(exit_layer)]["exact_match"]
+        assert abs(right - p) < 3 * max(p * (1 - p) / len(items), 0.0004) ** 0.5 + 0.01, exit_layer

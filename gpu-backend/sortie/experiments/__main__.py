@@ -17,9 +17,10 @@ def _main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("../models/tiny"), help="checkpoint to write (default: %(default)s)"
     )
+    parser.add_argument("--base", type=Path, help="sorted checkpoint of the world to go on from")
     args = parser.parse_args()
     runs = args.runs or Path("runs") / args.name
-    run_queue(tiny_jobs(runs, args.out), runs)
+    run_queue(tiny_jobs(runs, args.out, args.base), runs)
 
 
 def main() -> None:

@@ -1,4 +1,8 @@
-"""The recipe of models/tiny, as a queue: data, tokenizer, drills (short ones first), sorted fine-tuning, evaluation."""
+"""The recipe of models/tiny, as a queue of jobs.
+
+Data and tokenizer; drills of pairs, short ones first; chats; drills of walks and dates, short ones first; chats again,
+the learning rate falling; a last stretch with long conversations; evaluation. docs/log.md tells what each is for.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,7 @@ from transformers import LlamaConfig
 
 from .queue import Job
 
-SEED = 1
-ROWS = 400_000
-HELD_OUT_ROWS = 2_000
-DRILL_ROWS = 80_000
-# Largest drills of the two stages.
-SHORT_DRILLS, LONG_DRILLS = 3, 8
+SEED = 3
 EXITS = (3, 6, 9, 12)
 SHAPE = LlamaConfig(
     vocab_size=4096,
@@ -31,43 +30,95 @@ SHAPE = LlamaConfig(
     eos_token_id=2,
     pad_token_id=0,
 )
+# Files of the generated world: arguments of `sortie-world`.
+FILES: dict[str, tuple[str, ...]] = {
+    "held-out": ("--split", "validation", "--n", "1500"),
+    "pairs-short": ("--drills", "3", "--n", "40000"),
+    "pairs-long": ("--drills", "8", "--n", "40000"),
+    "hops-2": ("--hops", "2", "--n", "9000"),
+    "hops-3": ("--hops", "3", "--n", "9000"),
+    "hops-5": ("--hops", "5", "--n", "60000"),
+    "dates-1": ("--dates", "1", "--n", "4000"),
+    "dates-2": ("--dates", "2", "--n", "4000"),
+    "dates-3": ("--dates", "3", "--n", "20000"),
+    "chats-few": ("--split", "train", "--n", "6000"),
+    "chats": ("--split", "train", "--n", "300000"),
+}
+# Most of a row's ids in a packed sequence: few rows are longer, and attention costs half of what it does at twice that.
+SHORT, LONG = "128", "256"
+CONSTANT_RATE = ("--final-lr-share", "1")
+# name, files, further options of `sortie-train`, in order; each goes on from the one before.
+STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("drill-pairs", ("pairs-short",), ("--objective", "sft", "--steps", "400", "--lr", "3e-3", *CONSTANT_RATE)),
+    ("drill-more-pairs", ("pairs-long",), ("--objective", "sft", "--steps", "400", "--lr", "3e-3", *CONSTANT_RATE)),
+    ("first-chats", ("chats",), ("--objective", "soft", "--batch", "48", "--steps", "2500", "--lr", "3e-3")),
+    (
+        "drill-walks",
+        ("hops-2", "dates-1", "chats-few"),
+        ("--objective", "soft", "--steps", "350", "--lr", "2e-3", *CONSTANT_RATE),
+    ),
+    (
+        "drill-longer-walks",
+        ("hops-3", "dates-2", "chats-few"),
+        ("--objective", "soft", "--steps", "350", "--lr", "2e-3", *CONSTANT_RATE),
+    ),
+    (
+        "chats",
+        ("chats", "hops-5", "dates-3"),
+        ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--batch", "32")
+        + ("--steps", "3000", "--lr", "2e-3", "--final-lr-share", "0.15"),
+    ),
+    (
+        "long-chats",
+        ("chats", "hops-5", "dates-3"),
+        ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--length", LONG, "--batch", "16")
+        + ("--steps", "300", "--lr", "3e-4", "--warm-up-share", "0"),
+    ),
+)
+# Test rows that ways to answer are compared on.
+COMPARED_ROWS = 500
+# The first stage that a sorted checkpoint of the world skips to.
+FURTHER = "drill-walks"
 
 
-def tiny_jobs(runs: Path, out: Path) -> list[Job]:
-    """The jobs, in order; `out` receives the checkpoint."""
+def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
+    """The jobs, in order; `out` receives the checkpoint.
+
+    base: a sorted checkpoint that has learnt the world's chats, with its tokenizer; the stages before FURTHER are then
+    left out.
+    """
     runs.mkdir(parents=True, exist_ok=True)
     shape = runs / "shape" / "config.json"
     SHAPE.save_pretrained(shape.parent)
-    tokenizer = runs / "tokenizer"
-    files = {name: runs / f"{name}.jsonl" for name in ("train", "held-out", "drills-short", "drills-long")}
-    exits = ",".join(map(str, EXITS))
-    common = ["--optimizer", "muon", "--precision", "bf16", "--compile", "--seed", str(SEED), "--exits", exits]
-    common += ["--tokenizer", str(tokenizer), "--length", "256", "--batch", "32"]
-    drilled = ["--objective", "sft", "--keep", "last", "--final-lr-share", "1", "--lr", "3e-3", *common]
-
-    def world(name: str, *arguments: str) -> Job:
-        return Job(name, "sortie.world.cli", (*arguments, "--seed", str(SEED), "--out", str(files[name])))
-
-    def train(name: str, *arguments: str) -> Job:
-        return Job(name, "sortie.training", (*arguments, "--out", str(runs / name / "model")))
-
-    return [
-        world("train", "--split", "train", "--n", str(ROWS)),
-        world("held-out", "--split", "validation", "--n", str(HELD_OUT_ROWS)),
-        world("drills-short", "--drills", str(SHORT_DRILLS), "--n", str(DRILL_ROWS)),
-        world("drills-long", "--drills", str(LONG_DRILLS), "--n", str(DRILL_ROWS)),
-        Job("tokenizer", "sortie.world.tokens", ("--seed", str(SEED), "--out", str(tokenizer))),
-        train("drill-short", "--fresh", str(shape), "--data", str(files["drills-short"]), *drilled),
-        train(
-            "drill-long", "--model", str(runs / "drill-short" / "model"), "--data", str(files["drills-long"]), *drilled
-        ),
+    tokenizer = base or runs / "tokenizer"
+    seed = ("--seed", str(SEED))
+    common = ("--optimizer", "muon", "--precision", "bf16", "--compile", *seed, "--skip-bad")
+    common += ("--exits", ",".join(map(str, EXITS)), "--tokenizer", str(tokenizer), "--keep", "last")
+    common += ("--length", SHORT, "--batch", "24", "--held-out", str(runs / "held-out.jsonl"))
+    jobs = [
         Job(
-            "fine-tune",
-            "sortie.training",
-            (
-                *("--model", str(runs / "drill-long" / "model"), "--objective", "soft+", "--lr", "3e-3"),
-                *("--data", str(files["train"]), "--held-out", str(files["held-out"]), *common, "--out", str(out)),
-            ),
-        ),
-        Job("evaluate", "sortie.evaluation", ("--checkpoint", str(out), "--methods", "500")),
+            f"write-{name}", "sortie.world.cli", (*arguments, "--seed", str(SEED), "--out", str(runs / f"{name}.jsonl"))
+        )
+        for name, arguments in FILES.items()
+    ]
+    stages = STAGES
+    if base is None:
+        jobs.append(Job("tokenizer", "sortie.world.tokens", (*seed, "--out", str(tokenizer))))
+    else:
+        stages = STAGES[[name for name, _, _ in STAGES].index(FURTHER) :]
+    source = ("--fresh", str(shape)) if base is None else ("--model", str(base))
+    for name, files, options in stages:
+        target = out if name == STAGES[-1][0] else runs / name / "model"
+        data = [str(runs / f"{file}.jsonl") for file in files]
+        # Later options win: a stage's own come last.
+        arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
+        jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
+        source = ("--model", str(target))
+    compared = str(COMPARED_ROWS)
+    begun = "" if base is None else ", going on from an earlier sorted checkpoint of the same world"
+    made = f"Made by `python -m sortie.experiments tiny` (see `sortie/experiments/tiny.py`){begun}."
+    return [
+        *jobs,
+        Job("evaluate", "sortie.evaluation", ("--checkpoint", str(out), "--methods", compared)),
+        Job("card", "sortie.experiments.card", ("--checkpoint", str(out), "--made", made, "--prompts", compared)),
     ]

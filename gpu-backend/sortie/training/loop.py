@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from tqdm import tqdm
 from transformers import AutoConfig
 
+from ..attention import WRITTEN_OUT
 from ..data.encode import Encoded, Encoder, copy_tokenizer, encode_rows, open_tokenizer
 from ..data.packing import Batch, Batches
 from ..data.rows import BadRow, describe_bad, read_rows
@@ -74,7 +75,7 @@ def train(config: TrainConfig) -> Result:
     accelerator = make_accelerator(config.precision)
     set_seed(config.seed)
     source = config.tokenizer or config.model
-    model = load_model(config)
+    model = load_model(config, accelerator.device.type)
     encoder = Encoder(open_tokenizer(source, config.chat_template), model.vocabulary)
     rows, held_out = load_data(config, encoder, accelerator)
     run = Run(config, accelerator, model, rows, held_out, encoder)
@@ -111,14 +112,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def load_model(config: TrainConfig) -> NestedModel:
-    """The model a run starts from, as its objective wants it."""
+def load_model(config: TrainConfig, device: str) -> NestedModel:
+    """The model a run starts from, as its objective wants it. device: `cpu`, `cuda`, …"""
     if config.fresh is not None:
         shape = AutoConfig.from_pretrained(config.fresh)
         model = fresh(shape, config.exits or (shape.num_hidden_layers,), config.seed)
     else:
         model = open_checkpoint(config.model, config.exits)
     model = prepare(model, config.objective, config.cut_at)
+    if device == "cpu":
+        model.lm.set_attn_implementation(WRITTEN_OUT)
     if config.checkpointing:
         model.lm.gradient_checkpointing_enable({"use_reentrant": False})
     if config.compile:

@@ -1,8 +1,9 @@
-"""Pairs, said again in another order: text that teaches to look things up before there are questions about it.
+"""Drills: what is learnt fast where every second token asks for it, and late or never from chats alone.
 
 Whoever has read `D T, K M.` can tell what follows `K` the second time. Language models learn that in one sudden step,
 and late where it stands only in long prompts with one answer each; on short drills, every second half of which is a
-lookup, they learn it within a few hundred steps.
+lookup, they learn it within a few hundred steps. Walks of several hops are learnt the same way once lookups are there:
+many questions about one map, two hops before five. Dates, too, want the next day before the tenth.
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from .families.structures import LETTERS, LIST_WORDS
+from .families.numbers import NUMBER_WORDS, day, month
+from .families.structures import LETTERS, LIST_WORDS, letter_map
+from .generate import allowed, question, split_of
+from .phrasing import PHRASINGS
 
 LEAST_PAIRS = 2
 MOST_PAIRS = 8
+# Questions about one map: a row stays below 128 tokens.
+LEAST_QUESTIONS, MOST_QUESTIONS = 4, 8
+MOST_HOPS = 5
+SHORT_QUESTIONS = ("{steps} from {start}?", "Where do {steps} from {start} lead?", "Go {steps} from {start}.")
 
 
 def _letters(rng: Random, size: int) -> list[str]:
@@ -48,4 +56,58 @@ def drills(seed: int, most: int = MOST_PAIRS) -> Iterator[dict[str, Any]]:
     index = 0
     while True:
         yield {"text": drill(Random(f"{seed}:drill:{most}:{index}"), most)}
+        index += 1
+
+
+def hop_quiz(rng: Random, most: int) -> list[dict[str, str]]:
+    """A map of letters and several questions of one to `most` hops about it, as one chat.
+
+    Half of the questions are of `most` hops. Walks that stand in another split are not asked for.
+    """
+    messages: list[dict[str, str]] = []
+    while not messages:
+        path, key, listed = letter_map(rng, most)
+        follows = dict(zip(path, [*path[1:], key[-1]], strict=True))
+        for _ in range(rng.randint(LEAST_QUESTIONS, MOST_QUESTIONS)):
+            hops = most if rng.random() < 0.5 else rng.randint(1, most)
+            start = letter = rng.choice(path)
+            if start == path[0] and split_of(f"chain:{key}:{hops}") != "train":
+                continue
+            for _ in range(hops):
+                letter = follows[letter]
+            steps = f"{NUMBER_WORDS[hops]} step" + ("" if hops == 1 else "s")
+            asked = rng.choice(SHORT_QUESTIONS).format(steps=steps, start=start)
+            asked = asked[0].upper() + asked[1:]
+            messages.append({"role": "user", "content": asked if messages else f"{listed}. {asked}"})
+            messages.append({"role": "assistant", "content": letter})
+    return messages
+
+
+def hop_quizzes(seed: int, most: int = MOST_HOPS) -> Iterator[dict[str, Any]]:
+    """Endless quizzes of two to `most` hops; row i depends on (seed, most, i) alone."""
+    index = 0
+    while True:
+        rng = Random(f"{seed}:hops:{most}:{index}")
+        yield {"messages": hop_quiz(rng, rng.randint(2, most))}
+        index += 1
+
+
+def date_quiz(rng: Random, hardest: int) -> list[dict[str, str]]:
+    """Several questions for days and months of up to a difficulty, as one chat; only what may stand in training."""
+    messages: list[dict[str, str]] = []
+    maker = rng.choice((day, month))
+    while len(messages) < 2 * MOST_QUESTIONS:
+        item = maker(rng)
+        phrasing = rng.randrange(len(PHRASINGS[item.topic][0]))
+        if item.difficulty <= hardest and allowed(item, phrasing, True, "train"):
+            asked = question(rng, item, phrasing, seen=True, plain=True)
+            messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": item.answer}]
+    return messages
+
+
+def date_quizzes(seed: int, hardest: int) -> Iterator[dict[str, Any]]:
+    """Endless quizzes of dates; row i depends on (seed, hardest, i) alone."""
+    index = 0
+    while True:
+        yield {"messages": date_quiz(Random(f"{seed}:dates:{hardest}:{index}"), hardest)}
         index += 1

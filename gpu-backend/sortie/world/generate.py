@@ -11,25 +11,25 @@ from .families import numbers, structures, text
 from .item import Item, bucket
 from .phrasing import AFTER, BEFORE, PHRASINGS, SYSTEMS
 
-# share of examples, maker: what must be worked out needs the most examples, facts need repeats
+# share of examples, maker: what must be worked out needs the most examples, facts and small tables need repeats
 MAKERS: tuple[tuple[int, Callable[[Random], Item]], ...] = (
-    (14, fact),
-    (12, numbers.one_step),
-    (14, numbers.running),
-    (5, numbers.compare),
-    (5, numbers.day),
-    (3, numbers.month),
-    (4, numbers.unit),
+    (12, fact),
+    (10, numbers.one_step),
+    (17, numbers.running),
+    (3, numbers.compare),
+    (8, numbers.day),
+    (7, numbers.month),
+    (2, numbers.unit),
     (10, structures.list_item),
-    (2, structures.repeat),
-    (14, structures.chain),
-    (5, structures.trail),
+    (1, structures.repeat),
+    (12, structures.chain),
+    (2, structures.trail),
     (4, structures.lookup),
-    (4, structures.lookup_many),
-    (4, structures.ordering),
+    (3, structures.lookup_many),
+    (3, structures.ordering),
     (1, text.story),
     (1, text.explanation),
-    (1, text.small_talk),
+    (3, text.small_talk),
 )
 SPLITS = ("train", "validation", "test_seen", "test_unseen")
 # Buckets 0..99 of a content's hash: which split it may stand in.
