@@ -62,13 +62,13 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         "chats",
         ("chats", "hops-5", "dates-3"),
         ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--batch", "32")
-        + ("--steps", "2700", "--lr", "1.2e-3", "--final-lr-share", "0.1"),
+        + ("--steps", "2300", "--lr", "1.2e-3", "--final-lr-share", "0.1"),
     ),
     (
         "long-chats",
         ("chats", "hops-5", "dates-3"),
         ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--length", LONG, "--batch", "16")
-        + ("--steps", "150", "--lr", "1.2e-4", "--warm-up-share", "0"),
+        + ("--steps", "100", "--lr", "1.2e-4", "--warm-up-share", "0"),
     ),
 )
 # Test rows that ways to answer are compared on.
