@@ -1,7 +1,7 @@
 /** Detokenising and stop sequences: text in pieces is the text at once, cut where it must be. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Route, TextEvent } from "../../src/conversation.ts";
+import type { ChoiceEvent, Route } from "../../src/conversation.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { firstStop, partialStop, textStream } from "../../src/text-stream.ts";
 
@@ -51,7 +51,7 @@ function setup(text: string, stop: readonly string[]) {
   return { events, state };
 }
 
-const textOf = (events: readonly TextEvent[]): string =>
+const textOf = (events: readonly ChoiceEvent[]): string =>
   events.map((event) => (event.type === "text" ? event.text : "")).join("");
 
 describe("textStream", () => {
