@@ -14,6 +14,7 @@ import type { AppEnv, Flow } from "./routes/context.ts";
 import { toApiError } from "./routes/failure.ts";
 import { health } from "./routes/health.ts";
 import { models } from "./routes/models.ts";
+import { openApi } from "./routes/openapi.ts";
 import { bearerKey, sameKey } from "./tenant/keys.ts";
 
 /** Headers a browser's script may read. */
@@ -37,6 +38,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.route("/v1/completions", completions(flow));
   app.route("/v1/models", models(flow));
   app.route("/healthz", health(flow));
+  app.route("/openapi.json", openApi());
   return app;
 }
 

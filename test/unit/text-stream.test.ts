@@ -89,6 +89,15 @@ describe("textStream", () => {
     });
   });
 
+  test("the tokens of a stop sequence are not emitted, those before it are", async () => {
+    const { events } = setup("one STOP two", ["STOP"]);
+    const tokens = (await Array.fromAsync(events)).flatMap((event) => (event.type === "text" ? event.tokens : []));
+    expect(tokens.map(({ text }) => text).join("")).toBe("one ");
+    const whole = setup("abSTcSTOPd", ["STOP"]); // the first ST is held, then turns out to be text
+    const kept = (await Array.fromAsync(whole.events)).flatMap((event) => (event.type === "text" ? event.tokens : []));
+    expect(kept.map(({ text }) => text).join("")).toBe("abSTc");
+  });
+
   test("closing it before the first piece closes the token stream", async () => {
     const { events, state } = setup("never read", []);
     await events.return?.();
