@@ -52,7 +52,7 @@ describe("the document", () => {
   test("refers only to schemas it has, and has none that nothing refers to", () => {
     const text = JSON.stringify(document);
     const referred = [...text.matchAll(/#\/components\/schemas\/(\w+)/g)].map(([, name]) => name);
-    expect([...new Set(referred)].toSorted()).toEqual(Object.keys(document.components.schemas).toSorted());
+    expect(new Set(referred)).toEqual(new Set(Object.keys(document.components.schemas)));
   });
 
   test("says who may ask: without a key only what is open", async () => {

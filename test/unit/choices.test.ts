@@ -44,12 +44,8 @@ test("pieces and ends carry their index, the sum comes last and once", async () 
   const events = await Array.fromAsync(joinChoices(openers, 3, () => {}));
   const texts = events.flatMap((event) => (event.type === "text" ? [`${event.index}${event.text}`] : []));
   expect(texts.toSorted()).toEqual(["0a", "1b", "2c"]);
-  const finished = events.flatMap((event) => (event.type === "finish" ? [[event.index, event.route.exit]] : []));
-  expect(finished.toSorted()).toEqual([
-    [0, 3],
-    [1, 6],
-    [2, 12],
-  ]);
+  const finished = events.flatMap((event) => (event.type === "finish" ? [`${event.index}: ${event.route.exit}`] : []));
+  expect(finished.toSorted()).toEqual(["0: 3", "1: 6", "2: 12"]);
   expect(events.map(({ type }) => type).indexOf("end")).toBe(events.length - 1);
 });
 
