@@ -51,6 +51,8 @@ export function observed(
 export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Outcome, startedAt: number): void {
   const shared = {
     request_id: request.requestId,
+    "gen_ai.operation.name": request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
+    "gen_ai.request.choice.count": request.prompts.length * request.choices,
     "gen_ai.request.model": request.model,
     "gen_ai.response.model": answer.model,
     first_exit: answer.route.exit,
