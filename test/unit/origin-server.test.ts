@@ -231,7 +231,7 @@ describe("embedded origin, mock engine", () => {
   });
 
   it("computes so many at once, lets so many wait, and refuses the rest with retry-after", async () => {
-    const { engine, counts } = countingEngine({ tokenMs: 5 });
+    const { engine, counts } = countingEngine({ tokenMs: 60 }); // all seven arrive before the first is answered
     const { client } = await origin(engine, { active: 2, waiting: 2 });
     const short = { ...request, max_tokens: 5 };
     const answers = await Promise.allSettled(
