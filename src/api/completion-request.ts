@@ -17,12 +17,10 @@ import {
 const tokenIds = z.array(z.int().min(0)).min(1).max(MAX_PROMPT_TOKENS);
 
 /** One prompt or several, as text or as token ids. */
-const promptSchema = z.union([
-  z.string(),
-  z.array(z.string()).min(1).max(MAX_CHOICES),
-  tokenIds,
-  z.array(tokenIds).min(1).max(MAX_CHOICES),
-]);
+const promptSchema = z
+  .union([z.string(), z.array(z.string()).min(1).max(MAX_CHOICES), tokenIds, z.array(tokenIds).min(1).max(MAX_CHOICES)])
+  .nullable()
+  .meta({ description: "null: the beginning of a text, as a checkpoint has one." });
 type PromptField = z.infer<typeof promptSchema>;
 
 export const completionSchema = z
@@ -66,11 +64,11 @@ export function toCompletionRequest(body: CompletionBody, requestId: string, ran
 }
 
 function promptsOf(prompt: PromptField): Prompt[] {
-  if (typeof prompt === "string") return [{ kind: "text", text: prompt }];
+  if (prompt === null || typeof prompt === "string") return [{ kind: "text", text: prompt ?? "" }];
   if (isTokenIds(prompt)) return [{ kind: "tokens", ids: prompt }];
   return prompt.map((one) => (typeof one === "string" ? { kind: "text", text: one } : { kind: "tokens", ids: one }));
 }
 
-function isTokenIds(prompt: Exclude<PromptField, string>): prompt is number[] {
+function isTokenIds(prompt: Exclude<PromptField, string | null>): prompt is number[] {
   return typeof prompt[0] === "number";
 }

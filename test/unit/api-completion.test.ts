@@ -25,6 +25,7 @@ describe("the body of a text completion", () => {
   test.each<[unknown, unknown]>([
     ["a", [{ kind: "text", text: "a" }]],
     ["", [{ kind: "text", text: "" }]],
+    [null, [{ kind: "text", text: "" }]],
     [
       ["a", "b"],
       [
