@@ -1,5 +1,5 @@
 /** What tokens cost at an exit, and the most a request can cost. Pure integer arithmetic. */
-import type { MicroUsd } from "./money.ts";
+import type { MicroUsd } from "../money.ts";
 import type { Price, PriceList } from "./policy.ts";
 
 /** Prices are per so many tokens. */

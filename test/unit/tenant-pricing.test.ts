@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatUsd, parseUsd } from "../../src/tenant/money.ts";
+import { formatUsd, parseUsd } from "../../src/money.ts";
 import { periodEnd, periodStart, PERIODS } from "../../src/tenant/period.ts";
 import type { PriceList } from "../../src/tenant/policy.ts";
 import { DEFAULT_PRICES, offers, priced, priceOf, upperBound, type ExitTokens } from "../../src/tenant/pricing.ts";

@@ -1,5 +1,5 @@
 /** A tenant's budgets as they stand: what is spent, held and left, and how deep the soft limits let requests go. Pure. */
-import type { MicroUsd } from "../money.ts";
+import type { MicroUsd } from "../../money.ts";
 import { periodEnd, periodStart, type Period } from "../period.ts";
 import type { Budget, KeyLimits, Policy } from "../policy.ts";
 import { heldSince, spentSince, type LedgerState } from "./state.ts";

@@ -6,6 +6,9 @@ import { expire } from "./finish.ts";
 import { rateViews, requestRefusal, tokenRefusal, type RateRefusal, type RateViews } from "./rates.ts";
 import type { Hold, LedgerState, Step } from "./state.ts";
 
+/** About one answer: what a hold is given back after. */
+const HELD_RETRY_MS = 2_000;
+
 /** What a request asks of its tenant's ledger. */
 export interface Ask {
   /** Never used twice. */
@@ -30,7 +33,7 @@ export interface Grant {
 export type Refusal =
   /** It does not fit into what is left, and would not if every hold were released unused. */
   | { readonly kind: "budget_spent"; readonly account: Account; readonly bound: number }
-  /** It would fit if what others hold came back, the first of it at the latest in `retryAfterMs`. */
+  /** It would fit if running requests gave back what they hold. */
   | { readonly kind: "budget_held"; readonly account: Account; readonly retryAfterMs: number }
   /** The exit that was asked for is deeper than a soft limit allows now. */
   | { readonly kind: "exit_too_deep"; readonly account: Account; readonly maxExit: number }
@@ -90,13 +93,14 @@ function obstacleTo(
   const spent = full.find(({ limit, spent: gone }) => offer.bound > limit - gone);
   if (spent !== undefined) return { kind: "budget_spent", account: spent, bound: offer.bound };
   const held = full[0];
-  if (held !== undefined) return { kind: "budget_held", account: held, retryAfterMs: firstLeaseEnd(state) };
+  if (held !== undefined) return { kind: "budget_held", account: held, retryAfterMs: nextRelease(state) };
   return tokenRefusal(state, policy, ask.promptTokens + offer.maxTokens);
 }
 
-function firstLeaseEnd(state: LedgerState): number {
+/** Milliseconds until a hold may well be given back: an answer's time, or the end of the first lease. */
+function nextRelease(state: LedgerState): number {
   const ends = [...state.holds.values()].map(({ leaseEnds }) => leaseEnds);
-  return Math.min(...ends) - state.clock;
+  return Math.min(...ends.map((end) => end - state.clock), HELD_RETRY_MS);
 }
 
 function granted(

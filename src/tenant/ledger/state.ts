@@ -2,7 +2,7 @@
  * The ledger's memory: what is spent in the open periods, what is held, and what began in the last minute.
  * A value; every operation returns the next one. Instants are milliseconds since 1970, money is micro-dollars.
  */
-import type { MicroUsd } from "../money.ts";
+import type { MicroUsd } from "../../money.ts";
 import { periodEnd, periodStart, type Period } from "../period.ts";
 import type { Policy } from "../policy.ts";
 import type { UsageLine } from "../pricing.ts";

@@ -1,4 +1,4 @@
-/** Money is whole micro-dollars: a millionth of a US dollar. Sums are exact far beyond any budget (2^53 is 9 billion dollars). */
+/** Money is whole micro-dollars, a millionth of a US dollar: sums are exact up to 2^53, nine billion dollars. A leaf. */
 
 /** A whole number of micro-dollars, never negative unless it says so. */
 export type MicroUsd = number;
