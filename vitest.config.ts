@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /**
@@ -5,6 +6,10 @@ import { defineConfig } from "vitest/config";
  * Files run one after another: the machines that run this have two cores, and the engine takes both.
  */
 const project = (name: string, timeout: number) => ({
+  // Only the runtime has it; tests that need the runtime itself start it.
+  resolve: {
+    alias: { "cloudflare:workers": join(import.meta.dirname, "test/contract/support/cloudflare-workers.ts") },
+  },
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],

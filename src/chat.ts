@@ -5,15 +5,16 @@ import { joinChoices } from "./choices.ts";
 import type { ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
 import { createEdgeClient, type EdgeClient } from "./edge/client.ts";
 import { settings, type Env, type Settings } from "./env.ts";
-import { ApiError } from "./errors.ts";
+import { exitsAsked, limitDepth, type Deployment, type ExitsAsked } from "./exits.ts";
 import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
+import type { MicroUsd } from "./money.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
+import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
 import { decideByPrompt, decidedAlready } from "./policy/route.ts";
-import { selectModel, type ExitPolicy } from "./policy/selection.ts";
 import { encodePrompt, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
@@ -51,51 +52,86 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
 
 /**
  * Answers one request. Resolves when the first choice's exit is decided and its first token is there.
- * @param signal aborted when the client is gone
+ * @param payer who was authenticated, and pays
+ * @param gone aborted when the client is gone
  * @throws ApiError for everything the client may be told
  */
-export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSignal): Promise<ChatAnswer> {
-  const policy = exitPolicy(request.model, deps.catalogue);
-  const jobs = request.prompts.map((prompt) => jobOf(deps, request, prompt, policy));
-  const abandoned = new AbortController();
-  const stop = AbortSignal.any([signal, abandoned.signal]);
-  const [openFirst, ...openOthers] = jobs.flatMap((job) => choicesOf(deps, request, job, stop));
-  if (openFirst === undefined) throw new Error("a request without prompts or choices");
-  const first = await openFirst();
-  const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
-  const events = joinChoices(openers, request.choices, () => abandoned.abort());
+export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
+  const { bundle } = deps.catalogue;
+  const asked = exitsAsked(request.model, payer.caller, deploymentOf(deps));
+  const jobs = request.prompts.map((prompt, index) => jobOf(deps, request, prompt, index));
+  const payment = await reserve(payer, request, {
+    generations: jobs.map(({ generation }) => generation),
+    exits: asked.payable,
+    deepest: Math.max(...bundle.exits),
+    exitFixed: asked.policy.kind === "fixed",
+  });
+  const { meter } = payment;
+  try {
+    const abandoned = new AbortController();
+    const signal = AbortSignal.any([gone, abandoned.signal, meter.lost]);
+    const running = { deps, request, asked, payment, signal };
+    const [openFirst, ...openOthers] = jobs.flatMap((job) => choicesOf(running, job));
+    if (openFirst === undefined) throw new Error("a request without prompts or choices");
+    const first = await openFirst();
+    const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
+    const cost = (): MicroUsd => meter.cost();
+    const events = joinChoices(openers, request.choices, cost, () => abandoned.abort());
+    const answer = closing(events, async () => first.events.return?.());
+    return {
+      model: bundle.name,
+      route: first.route,
+      promptTokens: jobs.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
+      headers: payment.headers,
+      cost,
+      events: meter.settling(answer, gone),
+    };
+  } catch (error) {
+    // A client that leaves pays for the prompt that was being read; one that we fail pays nothing.
+    await (gone.aborted ? meter.settle() : meter.release());
+    throw error;
+  }
+}
+
+function deploymentOf({ settings: config, catalogue: { bundle }, origin }: ChatDeps): Deployment {
   return {
-    model: deps.catalogue.bundle.name,
-    route: first.route,
-    promptTokens: jobs.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
-    events: closing(events, async () => first.events.return?.()),
-  };
-}
-
-/** One prompt, and what is decided about it before anything is computed. */
-interface Job {
-  readonly prompt: EncodedPrompt;
-  readonly generation: Omit<GenerationRequest, "exit_layer">;
-  readonly plan: Plan;
-}
-
-function jobOf(
-  { settings: config, catalogue, origin }: ChatDeps,
-  request: ChatRequest,
-  asked: Prompt,
-  policy: ExitPolicy,
-): Job {
-  const { bundle, router } = catalogue;
-  const prompt = encodePrompt(catalogue, asked);
-  const generation = planGeneration(bundle, request, prompt);
-  const circumstances = {
+    name: bundle.name,
     exits: bundle.exits,
     edgeExits: bundle.exits.filter((exit) => config.edgeExits.includes(exit)),
     originConfigured: origin !== null,
   };
-  const scores = router === null ? null : scorePrompt(router, prompt.messages);
+}
+
+/** One prompt as token ids, and the generation that its choices have in common. */
+interface Job {
+  /** The prompt's. */
+  readonly index: number;
+  readonly prompt: EncodedPrompt;
+  readonly generation: Omit<GenerationRequest, "exit_layer">;
+}
+
+function jobOf({ catalogue }: ChatDeps, request: ChatRequest, asked: Prompt, index: number): Job {
+  const prompt = encodePrompt(catalogue, asked);
+  return { index, prompt, generation: planGeneration(catalogue.bundle, request, prompt) };
+}
+
+/** What all choices of a request share once it is paid. */
+interface Running {
+  readonly deps: ChatDeps;
+  readonly request: ChatRequest;
+  readonly asked: ExitsAsked;
+  readonly payment: Payment;
+  readonly signal: AbortSignal;
+}
+
+/** Gate 1: where a prompt goes, among the exits that are paid. */
+function decide({ deps: { catalogue }, asked: { policy, ...asked }, payment }: Running, { prompt }: Job): Plan {
+  const { bundle, router } = catalogue;
+  const circumstances = limitDepth(asked.circumstances, payment.maxExit);
+  const usable = bundle.exits.map((exit) => circumstances.exits.includes(exit));
+  const scores = router === null ? null : scorePrompt(router, prompt.messages).filter((_, index) => usable[index]);
   const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
-  return { prompt, generation, plan: { decision, policy, circumstances } };
+  return { decision, policy, circumstances };
 }
 
 interface Choice {
@@ -104,48 +140,44 @@ interface Choice {
 }
 
 /** Openers of a prompt's choices. The gates decide for the first; the others go where it was served. */
-function choicesOf(deps: ChatDeps, request: ChatRequest, job: Job, signal: AbortSignal): (() => Promise<Choice>)[] {
-  const { generation, plan } = job;
+function choicesOf(running: Running, job: Job): (() => Promise<Choice>)[] {
+  const { deps, request, payment, signal } = running;
+  const { meter } = payment;
+  const plan = decide(running, job);
+  const generation = { ...job.generation, max_tokens: Math.min(job.generation.max_tokens, payment.maxTokens) };
+  async function readAndServe(): Promise<Served> {
+    meter.startReading(job.index, plan.decision);
+    const served = await serve(deps, generation, plan, signal);
+    meter.startReading(job.index, served.route);
+    return served;
+  }
   let first: Promise<Served> | null = null;
-  const serveFirst = (): Promise<Served> => (first ??= serve(deps, generation, plan, signal));
+  const serveFirst = (): Promise<Served> => (first ??= readAndServe());
   const serveAnother = async (choice: number): Promise<Served> => {
     const { route } = await serveFirst();
     return serve(deps, ofChoice(generation, choice), { ...plan, decision: decidedAlready(route) }, signal);
   };
   return Array.from({ length: request.choices }, (_, choice) => async () => {
     const served = await (choice === 0 ? serveFirst() : serveAnother(choice));
-    return { route: served.route, events: choiceText(deps, request, job.prompt, served) };
+    const route = { ...served.route, reason: served.route.reason + payment.note };
+    const counting = { tier: route.tier, reads: choice === 0 ? job.index : null, handedOver: served.cachedTokens };
+    const tokens = meter.count(served.tokens, counting);
+    return { route, events: choiceText(running, job.prompt, { ...served, route, tokens }) };
   });
 }
 
 function choiceText(
-  { catalogue: { tokenizer } }: ChatDeps,
-  { stop }: ChatRequest,
+  { deps, request: { stop } }: Running,
   { tokenIds, startsText }: EncodedPrompt,
-  served: Served,
+  { tokens, route, cachedTokens }: Served,
 ): AsyncIterableIterator<ChoiceEvent> {
-  return textStream(served.tokens, {
+  const { tokenizer } = deps.catalogue;
+  return textStream(tokens, {
     detokenizer: createDetokenizer(tokenizer, startsText),
     bytesOf: (id) => tokenizer.bytesOf(id),
     stop,
-    route: () => served.route,
+    route: () => route,
     promptTokens: tokenIds.length,
-    cachedTokens: served.cachedTokens,
-  });
-}
-
-/** @throws ApiError 404 `model_not_found` */
-function exitPolicy(model: string, { bundle }: Catalogue): ExitPolicy {
-  const selection = selectModel(model, bundle);
-  if (selection.ok) return selection.policy;
-  const hint =
-    selection.reason === "unknown_exit"
-      ? `its exits are ${bundle.exits.join(", ")}`
-      : `this deployment serves ${bundle.name}, see GET /v1/models`;
-  throw new ApiError(`The model ${JSON.stringify(model)} does not exist: ${hint}.`, {
-    status: 404,
-    type: "invalid_request_error",
-    code: "model_not_found",
-    param: "model",
+    cachedTokens,
   });
 }

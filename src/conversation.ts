@@ -1,8 +1,9 @@
 /**
  * What a route asks of the flow, and what the flow answers: text, not tokens.
- * A leaf: it imports only `generation.ts`.
+ * A leaf: it imports only leaves.
  */
 import type { Sampling, Timings, Usage } from "./generation.ts";
+import type { MicroUsd } from "./money.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -82,6 +83,8 @@ export interface AnswerEnd {
   readonly timings: Timings | null;
   /** The first choice's. */
   readonly route: Route;
+  /** Of the whole answer: what its tenant was charged. */
+  readonly cost: MicroUsd;
 }
 
 /** A whole answer: the choices' pieces and ends in the order they come, then exactly one `end`. Failures are thrown. */
@@ -98,5 +101,9 @@ export interface ChatAnswer {
   readonly route: Route;
   /** Of all prompts together. */
   readonly promptTokens: number;
+  /** Rate limits as they stand, for the response. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** What was produced so far, and in the end what was charged. */
+  readonly cost: () => MicroUsd;
   readonly events: AsyncIterable<TextEvent>;
 }

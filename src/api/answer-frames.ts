@@ -1,12 +1,12 @@
 /** An answer as server-sent events. */
 import type { TextEvent } from "../conversation.ts";
 import type { ApiError } from "../errors.ts";
-import { characters, chunk, sortieSummary, sortieTokens, usageChunk } from "./answer.ts";
+import { characters, chunk, lastChunk, sortieChoice, sortieTokens } from "./answer.ts";
 import type { AnswerForm, AnswerHead, AnswerView } from "./answer.ts";
 import { dataFrame, DONE_FRAME } from "./sse.ts";
 
 /**
- * Yields every choice's opening, the texts and ends as they come, the usage if asked, and `[DONE]`. A failure is the
+ * Yields every choice's opening, the texts and ends as they come, the sums if asked, and `[DONE]`. A failure is the
  * last frame: the status was sent long ago.
  * @param choices how many there are
  * @param toApiError what the client may be told of a failure
@@ -31,10 +31,11 @@ export async function* answerFrames(
         spoken[event.index] = offset + event.tokens.reduce((sum, { text }) => sum + characters(text), 0);
         yield dataFrame(chunk(form, head, view, form.piece(event, offset, view), sortieTokens(event)));
       } else if (event.type === "finish") {
-        const summary = sortieSummary(event.route, event.usage);
+        const summary = sortieChoice(event.route, event.usage);
         yield dataFrame(chunk(form, head, view, form.finish(event), summary));
       } else {
-        if (view.includeUsage) yield dataFrame(usageChunk(form, head, event.usage));
+        const last = lastChunk(form, head, view, event);
+        if (last !== null) yield dataFrame(last);
         yield DONE_FRAME;
       }
     }

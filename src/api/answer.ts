@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { AnswerEnd, Route, TextEvent, TextPiece } from "../conversation.ts";
 import type { Usage } from "../generation.ts";
+import { formatUsd } from "../money.ts";
 
 export type ChoicePiece = Extract<TextEvent, { type: "text" }>;
 export type ChoiceFinish = Extract<TextEvent, { type: "finish" }>;
@@ -57,31 +58,43 @@ export const usageSchema = z.strictObject({
   prompt_tokens_details: z.strictObject({ cached_tokens: z.int().min(0) }),
 });
 
-const tokensByExit = z.record(z.string(), z.int().min(0));
+/** Which exit and tier spoke last, why, and how many tokens each exit made. */
+const servedFields = {
+  exit: z.int(),
+  tier: z.enum(["edge", "origin"]),
+  route: z.string(),
+  completion_tokens_by_exit: z.record(z.string(), z.int().min(0)),
+};
+const servedSchema = z.strictObject(servedFields);
+
+/** Of an answer as a whole: its first choice's exit, tier and route, every choice's tokens, and the bill. */
+export const sortieSchema = z.strictObject({
+  ...servedFields,
+  cost_usd: z.string().meta({ description: "What the answer cost, in dollars with six digits after the point." }),
+});
 
 export const chunkFields = {
   ...headFields,
   usage: usageSchema
     .nullable()
     .optional()
-    .meta({ description: "With `include_usage`: null, but for a last chunk without choices." }),
+    .meta({ description: "With `include_usage`: null, but for the last chunk, which has no choices." }),
   sortie: z
     .union([
       z.strictObject({ tokens: z.array(z.strictObject({ exit: z.int(), confidence: z.number() })) }),
-      z.strictObject({
-        exit: z.int(),
-        tier: z.enum(["edge", "origin"]),
-        route: z.string(),
-        completion_tokens_by_exit: tokensByExit,
-      }),
+      servedSchema,
+      sortieSchema,
     ])
     .optional()
-    .meta({ description: "With `include_sortie`: of each token, and at a choice's end of the choice." }),
+    .meta({
+      description:
+        "With `include_sortie`: of each token, at a choice's end of the choice, and of the whole answer in a last chunk without choices.",
+    }),
 };
 
 /** @param choices by index */
 export function wholeAnswer(form: AnswerForm, head: AnswerHead, choices: readonly object[], end: AnswerEnd) {
-  return { ...envelope(form.wholeObject, head), choices, usage: usageObject(end.usage) };
+  return { ...envelope(form.wholeObject, head), choices, usage: usageObject(end.usage), sortie: sortieAnswer(end) };
 }
 
 /** One chunk of a stream about one choice. */
@@ -94,9 +107,15 @@ export function chunk(form: AnswerForm, head: AnswerHead, view: AnswerView, choi
   };
 }
 
-/** The chunk that `stream_options.include_usage` adds: no choices, only the bill. */
-export function usageChunk(form: AnswerForm, head: AnswerHead, usage: Usage) {
-  return { ...envelope(form.chunkObject, head), choices: [], usage: usageObject(usage) };
+/** The chunk that `include_usage` and `include_sortie` add: no choices, only what all of them took. null: neither is asked. */
+export function lastChunk(form: AnswerForm, head: AnswerHead, view: AnswerView, end: AnswerEnd) {
+  if (!view.includeUsage && !view.includeSortie) return null;
+  return {
+    ...envelope(form.chunkObject, head),
+    choices: [],
+    ...(view.includeUsage && { usage: usageObject(end.usage) }),
+    ...(view.includeSortie && { sortie: sortieAnswer(end) }),
+  };
 }
 
 function envelope(object: string, { id, created, model, fingerprint }: AnswerHead) {
@@ -108,9 +127,13 @@ export function sortieTokens({ tokens }: TextPiece) {
   return { tokens: tokens.map(({ exit, logprob }) => ({ exit, confidence: Math.exp(logprob) })) };
 }
 
-/** Which exit and tier spoke last, and how many tokens each exit made. */
-export function sortieSummary({ exit, tier, reason }: Route, usage: Usage) {
+/** Who served a choice. */
+export function sortieChoice({ exit, tier, reason }: Route, usage: Usage): z.infer<typeof servedSchema> {
   return { exit, tier, route: reason, completion_tokens_by_exit: usage.completion_tokens_by_exit };
+}
+
+function sortieAnswer({ route, usage, cost }: AnswerEnd): z.infer<typeof sortieSchema> {
+  return { ...sortieChoice(route, usage), cost_usd: formatUsd(cost) };
 }
 
 function usageObject(usage: Usage): z.infer<typeof usageSchema> {

@@ -1,5 +1,6 @@
 /** What is served, on the wire: models, health, errors. */
 import { z } from "zod";
+import { budgetViewSchema } from "./usage-schemas.ts";
 
 export const modelSchema = z.strictObject({
   id: z.string(),
@@ -43,4 +44,5 @@ export const errorSchema = z.strictObject({
     param: z.string().nullable().meta({ description: "The field at fault, e.g. `messages[0].content`." }),
     code: z.string().nullable(),
   }),
+  budget: budgetViewSchema.optional().meta({ description: "Of a 429: the budget that the request does not fit." }),
 });

@@ -1,7 +1,7 @@
 /** A chat's choices: `chat.completion` and `chat.completion.chunk`. Pure. */
 import { z } from "zod";
 import type { TextToken } from "../conversation.ts";
-import { chunkFields, finishReasonSchema, headFields, usageSchema, type AnswerForm } from "./answer.ts";
+import { chunkFields, finishReasonSchema, headFields, sortieSchema, usageSchema, type AnswerForm } from "./answer.ts";
 
 const tokenLogprobSchema = z.strictObject({
   token: z.string().meta({ description: "Empty while its last character is incomplete; `bytes` is exact." }),
@@ -37,6 +37,7 @@ export const chatCompletionAnswerSchema = z.strictObject({
   object: z.literal("chat.completion"),
   choices: z.array(choiceSchema),
   usage: usageSchema,
+  sortie: sortieSchema,
 });
 
 export const chatCompletionChunkSchema = z.strictObject({

@@ -1,7 +1,15 @@
 /** A text completion's choices: `text_completion`, whole and in chunks. Pure. */
 import { z } from "zod";
 import type { TextToken } from "../conversation.ts";
-import { characters, chunkFields, finishReasonSchema, headFields, usageSchema, type AnswerForm } from "./answer.ts";
+import {
+  characters,
+  chunkFields,
+  finishReasonSchema,
+  headFields,
+  sortieSchema,
+  usageSchema,
+  type AnswerForm,
+} from "./answer.ts";
 
 const logprobsSchema = z.strictObject({
   tokens: z.array(z.string()).meta({ description: "What is no text of its own is spelled `bytes:\\xe2\\x80`." }),
@@ -25,6 +33,7 @@ export const completionAnswerSchema = z.strictObject({
   object: z.literal("text_completion"),
   choices: z.array(choiceSchema),
   usage: usageSchema,
+  sortie: sortieSchema,
 });
 
 export const completionChunkSchema = z.strictObject({

@@ -1,11 +1,23 @@
 /** Every address of the HTTP surface with its schemas, in one table. A test holds the app's routes to it. */
 import { z } from "zod";
 import type { ErrorDetails } from "../errors.ts";
+import { tenantNameSchema } from "../tenant/policy.ts";
+import {
+  appliedSchema,
+  closedSchema,
+  createdKeySchema,
+  declarationSchema,
+  newKeySchema,
+  revokedKeySchema,
+  tenantListSchema,
+  tenantSchema,
+} from "./admin-schemas.ts";
 import { healthSchema, modelListSchema, modelSchema } from "./catalogue-answer.ts";
 import { chatCompletionAnswerSchema, chatCompletionChunkSchema } from "./chat-answer.ts";
 import { chatCompletionSchema } from "./chat-request.ts";
 import { completionAnswerSchema, completionChunkSchema } from "./completion-answer.ts";
 import { completionSchema } from "./completion-request.ts";
+import { usageBodySchema, usageQueryFields } from "./usage-schemas.ts";
 
 export type ErrorStatus = ErrorDetails["status"];
 
@@ -16,8 +28,8 @@ export interface Endpoint {
   /** Unique, in PascalCase: names the operation and its schemas. */
   readonly name: string;
   readonly summary: string;
-  /** `key`: a tenant's API key. */
-  readonly access: "open" | "key";
+  /** `key`: a tenant's API key. `admin`: the operator's token. */
+  readonly access: "open" | "key" | "admin";
   /** Parts of the path in braces. */
   readonly pathParameters?: Readonly<Record<string, z.ZodType>>;
   /** All optional. */
@@ -32,8 +44,10 @@ export interface Endpoint {
   readonly errors: readonly ErrorStatus[];
 }
 
-/** A tier that cannot answer, or breaks off. */
-const TIER_ERRORS: readonly ErrorStatus[] = [502, 503, 504];
+/** What an answer of the model may end with: no such model or exit, no money or too much haste, a tier that fails. */
+const MODEL_ERRORS: readonly ErrorStatus[] = [403, 404, 429, 502, 503, 504];
+const NAME = { name: tenantNameSchema };
+const USAGE_ANSWER = { "application/json": usageBodySchema, "text/csv": z.string() };
 
 export const ENDPOINTS: readonly Endpoint[] = [
   {
@@ -44,7 +58,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     access: "key",
     body: chatCompletionSchema,
     answer: { "application/json": chatCompletionAnswerSchema, "text/event-stream": chatCompletionChunkSchema },
-    errors: [404, ...TIER_ERRORS],
+    errors: MODEL_ERRORS,
   },
   {
     method: "post",
@@ -54,7 +68,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     access: "key",
     body: completionSchema,
     answer: { "application/json": completionAnswerSchema, "text/event-stream": completionChunkSchema },
-    errors: [404, ...TIER_ERRORS],
+    errors: MODEL_ERRORS,
   },
   {
     method: "get",
@@ -74,6 +88,89 @@ export const ENDPOINTS: readonly Endpoint[] = [
     pathParameters: { id: z.string() },
     answer: { "application/json": modelSchema },
     errors: [404],
+  },
+  {
+    method: "get",
+    path: "/v1/usage",
+    name: "Usage",
+    summary: "What the key's tenant has used, by day, exit and tier, and its budgets as they stand.",
+    access: "key",
+    query: usageQueryFields,
+    answer: USAGE_ANSWER,
+    errors: [400],
+  },
+  {
+    method: "get",
+    path: "/admin/v1/tenants",
+    name: "TenantList",
+    summary: "Every tenant that was ever applied.",
+    access: "admin",
+    answer: { "application/json": tenantListSchema },
+    errors: [],
+  },
+  {
+    method: "get",
+    path: "/admin/v1/tenants/{name}",
+    name: "Tenant",
+    summary: "A tenant's policy, keys and budgets as they stand.",
+    access: "admin",
+    pathParameters: NAME,
+    answer: { "application/json": tenantSchema },
+    errors: [404],
+  },
+  {
+    method: "put",
+    path: "/admin/v1/tenants/{name}",
+    name: "TenantApply",
+    summary: "Makes a tenant as declared. Declared keys that are left out are revoked; applying twice changes nothing.",
+    access: "admin",
+    pathParameters: NAME,
+    body: declarationSchema,
+    answer: { "application/json": appliedSchema },
+    errors: [404],
+  },
+  {
+    method: "delete",
+    path: "/admin/v1/tenants/{name}",
+    name: "TenantClose",
+    summary: "Closes a tenant: no key opens it any more; its records stay.",
+    access: "admin",
+    pathParameters: NAME,
+    answer: { "application/json": closedSchema },
+    errors: [404],
+  },
+  {
+    method: "post",
+    path: "/admin/v1/tenants/{name}/keys",
+    name: "KeyCreate",
+    summary: "Makes a key, told this once; or rolls one over.",
+    access: "admin",
+    pathParameters: NAME,
+    body: newKeySchema,
+    answer: { "application/json": createdKeySchema },
+    statuses: [201],
+    errors: [404],
+  },
+  {
+    method: "delete",
+    path: "/admin/v1/tenants/{name}/keys/{id}",
+    name: "KeyRevoke",
+    summary: "Revokes a key, at once and for good.",
+    access: "admin",
+    pathParameters: { ...NAME, id: z.string() },
+    answer: { "application/json": revokedKeySchema },
+    errors: [404],
+  },
+  {
+    method: "get",
+    path: "/admin/v1/tenants/{name}/usage",
+    name: "TenantUsage",
+    summary: "What a tenant has used, by day, exit and tier, and its budgets as they stand.",
+    access: "admin",
+    pathParameters: NAME,
+    query: usageQueryFields,
+    answer: USAGE_ANSWER,
+    errors: [400, 404],
   },
   {
     method: "get",

@@ -68,7 +68,8 @@ export const streamFields = {
     .strictObject({
       include_usage: z.boolean().nullish(),
       include_sortie: z.boolean().nullish().meta({
-        description: "Exit and confidence of every token, and the final exit, in a `sortie` field of the chunks.",
+        description:
+          "Exit and confidence of every token, the final exit, and the cost, in a `sortie` field of the chunks.",
       }),
       include_obfuscation: z.literal(false).nullish(),
     })

@@ -8,19 +8,28 @@ export const API_VERSION = "0.1.0";
 
 const JSON_TYPE = "application/json";
 
+interface JsonObject {
+  [key: string]: unknown;
+}
+
 /** Refusals that any address may give: header bounds, an error of ours. */
 const COMMON_ERRORS: readonly ErrorStatus[] = [431, 500];
 const ACCESS_ERRORS: Readonly<Record<Endpoint["access"], readonly ErrorStatus[]>> = {
   open: [],
-  key: [401, 403, 429],
+  key: [401, 503],
+  admin: [401, 503],
 };
+const SECURITY_SCHEMES = {
+  key: { type: "http", scheme: "bearer", description: "A tenant's key, `sk-sortie-<tenant>-<secret>`." },
+  admin: { type: "http", scheme: "bearer", description: "The operator's token: the deployment's ADMIN_TOKEN." },
+} satisfies Record<Exclude<Endpoint["access"], "open">, JsonObject>;
 const BODY_ERRORS: readonly ErrorStatus[] = [400, 413, 415];
 
 const ERROR_MEANINGS: Readonly<Record<ErrorStatus, string>> = {
   400: "The request is wrong; `param` and `code` say what.",
-  401: "No key, or a wrong one.",
+  401: "No key or token, or a wrong one.",
   403: "The key may not do this.",
-  404: "No such model.",
+  404: "There is nothing of that name.",
   405: "The address does not know this method.",
   413: "The body is too large.",
   415: "The body is no JSON by its content type.",
@@ -29,13 +38,9 @@ const ERROR_MEANINGS: Readonly<Record<ErrorStatus, string>> = {
   499: "The client is gone.",
   500: "An error of ours; its reason is in the log under the request id.",
   502: "The origin broke off.",
-  503: "No tier can answer; `retry-after` says when to ask again.",
+  503: "No tier, or no ledger, can answer; `retry-after` says when to ask again.",
   504: "The origin was silent for too long.",
 };
-
-interface JsonObject {
-  [key: string]: unknown;
-}
 
 export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
   const paths: Record<string, JsonObject> = {};
@@ -55,7 +60,7 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     paths,
-    components: { schemas, securitySchemes: { key: { type: "http", scheme: "bearer" } } },
+    components: { schemas, securitySchemes: SECURITY_SCHEMES },
   };
 }
 

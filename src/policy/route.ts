@@ -51,7 +51,8 @@ export function decideByPrompt(
   const verdict = `gate=prompt; score=${round(score)}; threshold=${round(threshold)}`;
   if (now.edgeExits.includes(wanted)) {
     const escalateTo = now.originConfigured ? originExit(scores, threshold, wanted, now) : null;
-    return { exit: wanted, tier: "edge", reason: `${verdict}; reason=easy`, escalateTo, score };
+    const reason = `${verdict}; reason=${good === -1 ? "hard" : "easy"}`;
+    return { exit: wanted, tier: "edge", reason, escalateTo, score };
   }
   if (!now.originConfigured) {
     return {

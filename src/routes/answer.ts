@@ -4,9 +4,11 @@ import { answerFrames } from "../api/answer-frames.ts";
 import { wholeAnswer, type AnswerForm, type AnswerHead, type AnswerView, type ChoicePiece } from "../api/answer.ts";
 import { eventStream, SSE_HEADERS } from "../api/sse.ts";
 import type { ChatAnswer, ChatRequest, Route, TextEvent } from "../conversation.ts";
+import { formatUsd } from "../money.ts";
 import type { AppEnv, Flow } from "./context.ts";
 import { toApiError } from "./failure.ts";
 import { logOutcome, observed } from "./outcome.ts";
+import { payerOf } from "./payer.ts";
 
 export interface Asked {
   readonly request: ChatRequest;
@@ -31,18 +33,20 @@ export function viewOf(
 }
 
 /** Asks the flow and tells its answer. @throws what the flow throws before its first token */
-export async function respond(c: Context<AppEnv>, { chat, chatDeps }: Flow, asked: Asked): Promise<Response> {
+export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Promise<Response> {
   const { request, form, view } = asked;
   const reader = new AbortController(); // aborted when the answer's stream is cancelled
   const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
-  const deps = await chatDeps(c.env, c.req.raw);
-  const answer = await chat(deps, request, signal);
-  const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var.startedAt));
+  const deps = await flow.chatDeps(c.env, c.req.raw);
+  const answer = await flow.chat(deps, payerOf(c, flow), request, signal);
+  const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var));
   const head = headOf(form, answer, deps.catalogue.bundle.fingerprint);
   const choices = request.prompts.length * request.choices;
+  for (const [name, value] of Object.entries(answer.headers)) c.header(name, value);
   if (!asked.stream) {
     const { pieces, end } = await collect(events, choices);
     setRouteHeaders(c, end.route);
+    c.header("x-sortie-cost-usd", formatUsd(end.cost));
     const whole = pieces.map((own, index) => form.whole(index, own, end.finishReasons[index] ?? "stop", view));
     return c.json(wholeAnswer(form, head, whole, end));
   }

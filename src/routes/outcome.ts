@@ -2,6 +2,7 @@
 import { completionTokens } from "../api/answer.ts";
 import type { AnswerEnd, ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
 import { log } from "../log.ts";
+import type { AppEnv } from "./context.ts";
 
 export type Outcome =
   | { readonly kind: "completed"; readonly end: AnswerEnd }
@@ -48,9 +49,16 @@ export function observed(
 }
 
 /** The one line of a chat request that got an answer. Attribute names follow OpenTelemetry's for generative AI. */
-export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Outcome, startedAt: number): void {
+export function logOutcome(
+  request: ChatRequest,
+  answer: ChatAnswer,
+  outcome: Outcome,
+  { startedAt, caller }: Pick<AppEnv["Variables"], "startedAt" | "caller">,
+): void {
   const shared = {
     request_id: request.requestId,
+    tenant: caller.tenant,
+    key_id: caller.keyId,
     "gen_ai.operation.name": request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
     "gen_ai.request.choice.count": request.prompts.length * request.choices,
     "gen_ai.request.model": request.model,
@@ -58,6 +66,7 @@ export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Ou
     first_exit: answer.route.exit,
     first_tier: answer.route.tier,
     route: answer.route.reason,
+    cost_micro_usd: answer.cost(),
     duration_ms: Date.now() - startedAt,
   };
   if (outcome.kind !== "completed") {

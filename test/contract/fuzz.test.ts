@@ -9,24 +9,39 @@ import { createApp } from "../../src/app.ts";
 import { readCatalogue } from "../../src/catalogue.ts";
 import { chat, type ChatDeps } from "../../src/chat.ts";
 import { edgeJobSchema, type EdgeEvent } from "../../src/edge/job.ts";
-import { settings } from "../../src/env.ts";
+import { LOCAL_ADMIN_TOKEN, settings } from "../../src/env.ts";
 import { generationRequestSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import { folderSource } from "../../src/model/node-source.ts";
 import { uniform } from "../../src/model/sampler.ts";
 import { modelIds } from "../../src/policy/selection.ts";
-import { ENV, KEY } from "../unit/api-flow.ts";
+import { createTenants } from "../../src/tenant/client.ts";
+import { sha256 } from "../../src/tenant/keys.ts";
+import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
+import { ADMIN_TOKEN, ENV, KEY } from "../unit/api-flow.ts";
+import { UNLIMITED } from "../unit/memory-payer.ts";
 import { createOracle } from "./support/fuzz-oracle.ts";
-import { fuzzRequests, type ApiDocument } from "./support/fuzz-requests.ts";
+import { fuzzRequests, type ApiDocument, type FuzzSpace } from "./support/fuzz-requests.ts";
+import { memoryNamespaces } from "./support/memory-objects.ts";
 import { DEMO_KEY, startServer } from "./support/server.ts";
 
 /** The count is for a run of seconds; `FUZZ_REQUESTS=100000` looks longer. */
 const REQUESTS = Number(process.env["FUZZ_REQUESTS"] ?? 5_000);
+/** A minute and a half on two busy cores; each refused key waits for 0.1 s. */
+const TIMEOUT_MS = REQUESTS * 100;
 /** Requests to the real runtime with the real model. */
 const RUNTIME_REQUESTS = 300;
 const PENALTIES = ["presence_penalty", "frequency_penalty", "repetition_penalty"];
 const CANARY = "a-canary-in-the-prompt";
 const SECRET = "the-secret-between-worker-and-origin";
 const MODEL = { name: "tiny", exits: [3, 6, 9, 12] };
+/** A tenant that may be changed and closed at will; the key that asks is another's. */
+const VICTIM = "acme";
+
+const KNOWN = {
+  models: modelIds(MODEL),
+  parts: { name: [VICTIM], id: modelIds(MODEL) },
+  canary: CANARY,
+} satisfies Partial<FuzzSpace>;
 
 beforeAll(() => build());
 
@@ -43,7 +58,22 @@ async function* anyTokens(request: GenerationRequest, vocabulary: number): Async
   yield { type: "end", finish_reason: "stop", usage, timings: { queue_ms: 0, prefill_ms: 0, decode_ms: 0 } };
 }
 
-/** The real app, flow, tokenizer, template and router; only the tiers make their tokens up. */
+/** The real objects of two tenants. */
+async function tenantsInMemory() {
+  const tenants = createTenants(memoryNamespaces());
+  const key = { secretSha256: await sha256("local"), label: "fuzz", limits: NO_KEY_LIMITS, expiresAt: null };
+  const budgets = [{ name: "all", period: "none" as const, limit_micro_usd: 1e12, soft_limits: [] }];
+  for (const [name, keys] of [
+    ["demo", [key]],
+    [VICTIM, []],
+  ] as const) {
+    await tenants.tenant(name).apply(name, { policy: { ...UNLIMITED, budgets }, keys });
+    await tenants.directory.add(name);
+  }
+  return tenants;
+}
+
+/** The real app, flow, ledger, tokenizer, template and router; only the tiers make their tokens up. */
 async function appWithoutEngine() {
   const catalogue = await readCatalogue(folderSource("build/bundle"));
   const vocabulary = catalogue.bundle.shape.vocab_size;
@@ -65,8 +95,10 @@ async function appWithoutEngine() {
       info: async () => ({ fingerprint: catalogue.bundle.fingerprint }),
     },
   } as unknown as ChatDeps;
-  const app = createApp({ chat, chatDeps: async () => deps });
-  return { env, ask: (path: string, init: RequestInit) => app.request(path, init, env) };
+  const tenants = await tenantsInMemory();
+  const app = createApp({ chat, chatDeps: async () => deps, tenants: () => tenants });
+  const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
+  return { tenants, ask: async (path: string, init: RequestInit) => app.request(path, init, env, context) };
 }
 
 /** Requests by status, for the reader of the test's output. */
@@ -79,39 +111,48 @@ function tally(statuses: readonly number[]): string {
     .join(", ");
 }
 
-test(`${REQUESTS} requests in process`, async () => {
-  const lines: string[] = [];
-  const spies = (["info", "warn", "error"] as const).map((level) =>
-    vi.spyOn(console, level).mockImplementation((line: string) => void lines.push(line)),
-  );
-  const { ask } = await appWithoutEngine();
-  const document = (await (await ask("/openapi.json", {})).json()) as ApiDocument;
-  const oracle = createOracle(document, [KEY, SECRET]);
-  const statuses: number[] = [];
-  try {
-    const requests = fuzzRequests({ document, key: KEY, models: modelIds(MODEL), canary: CANARY });
-    const property = fc.asyncProperty(requests, async ({ path, ...init }) => {
-      lines.length = 0;
-      statuses.push(await oracle.check({ path, ...init }, await ask(path, init)));
-      const logged = lines.join("\n");
-      for (const secret of [KEY, SECRET, CANARY]) expect(logged).not.toContain(secret);
-      expect(logged).not.toContain('"level":"error"');
-    });
-    await fc.assert(property, { numRuns: REQUESTS });
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-  console.log(`in process: ${statuses.length} requests, ${tally(statuses)}`);
-  expect(statuses.length).toBeGreaterThanOrEqual(REQUESTS);
-  for (const status of [200, 400, 401, 404, 405, 413, 415, 431]) expect(statuses).toContain(status);
-  expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(REQUESTS / 10);
-});
+test(
+  `${REQUESTS} requests in process`,
+  async () => {
+    const lines: string[] = [];
+    const spies = (["info", "warn", "error"] as const).map((level) =>
+      vi.spyOn(console, level).mockImplementation((line: string) => void lines.push(line)),
+    );
+    const { ask, tenants } = await appWithoutEngine();
+    const document = (await (await ask("/openapi.json", {})).json()) as ApiDocument;
+    const oracle = createOracle(document, [KEY, SECRET, ADMIN_TOKEN]);
+    const statuses: number[] = [];
+    try {
+      const bearers = { key: KEY, admin: ADMIN_TOKEN };
+      const requests = fuzzRequests({ document, bearers, ...KNOWN });
+      const property = fc.asyncProperty(requests, async ({ path, ...init }) => {
+        lines.length = 0;
+        statuses.push(await oracle.check({ path, ...init }, await ask(path, init)));
+        const logged = lines.join("\n");
+        for (const secret of [KEY, SECRET, ADMIN_TOKEN, CANARY]) expect(logged).not.toContain(secret);
+        expect(logged).not.toContain('"level":"error"');
+      });
+      await fc.assert(property, { numRuns: REQUESTS });
+    } finally {
+      for (const spy of spies) spy.mockRestore();
+    }
+    console.log(`in process: ${statuses.length} requests, ${tally(statuses)}`);
+    expect(statuses.length).toBeGreaterThanOrEqual(REQUESTS);
+    for (const status of [200, 201, 400, 401, 404, 405, 413, 415, 431]) expect(statuses).toContain(status);
+    expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(REQUESTS / 10);
+    const budget = (await tenants.tenant("demo").usage(0, Date.now()))?.budgets[0];
+    expect(budget).toMatchObject({ held: 0 });
+    expect(budget?.spent).toBeGreaterThan(0);
+  },
+  TIMEOUT_MS,
+);
 
 test(`${RUNTIME_REQUESTS} requests to the runtime`, async () => {
   const server = await startServer();
   try {
     const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as ApiDocument;
-    const oracle = createOracle(document, [DEMO_KEY]);
+    const admin = LOCAL_ADMIN_TOKEN;
+    const oracle = createOracle(document, [DEMO_KEY, admin]);
     const statuses: number[] = [];
     // Short, and ended by the model soon even where a change to the body takes the limit away.
     const always = {
@@ -120,7 +161,7 @@ test(`${RUNTIME_REQUESTS} requests to the runtime`, async () => {
       temperature: fc.constant(0),
       ...Object.fromEntries(PENALTIES.map((name) => [name, fc.constant(null)])),
     };
-    const requests = fuzzRequests({ document, key: DEMO_KEY, models: modelIds(MODEL), canary: CANARY, always });
+    const requests = fuzzRequests({ document, bearers: { key: DEMO_KEY, admin }, ...KNOWN, always });
     const property = fc.asyncProperty(requests, async ({ path, ...init }) => {
       statuses.push(await oracle.check({ path, ...init }, await fetch(`${server.url}${path}`, init)));
     });
@@ -129,7 +170,7 @@ test(`${RUNTIME_REQUESTS} requests to the runtime`, async () => {
     expect(statuses).toContain(200);
     const logged = server.events().map((event) => JSON.stringify(event));
     expect(logged.length).toBeGreaterThan(RUNTIME_REQUESTS / 2);
-    for (const secret of [DEMO_KEY, CANARY]) expect(logged.join("\n")).not.toContain(secret);
+    for (const secret of [DEMO_KEY, admin, CANARY]) expect(logged.join("\n")).not.toContain(secret);
   } finally {
     await server.stop();
   }

@@ -57,6 +57,13 @@ describe("a whole answer", () => {
         prompt_tokens_details: { cached_tokens: 4 },
       },
       system_fingerprint: "0123456789abcdef",
+      sortie: {
+        exit: 12,
+        tier: "origin",
+        route: "gate=prefill; reason=hard",
+        completion_tokens_by_exit: { 3: 2, 12: 1 },
+        cost_usd: "0.001234",
+      },
     });
     expect(Math.abs(body.created - Date.now() / 1000)).toBeLessThan(5);
   });
@@ -66,6 +73,8 @@ describe("a whole answer", () => {
     expect(headers.get("x-sortie-exit")).toBe("12");
     expect(headers.get("x-sortie-tier")).toBe("origin");
     expect(headers.get("x-sortie-route")).toBe("gate=prefill; reason=hard");
+    expect(headers.get("x-sortie-cost-usd")).toBe("0.001234");
+    expect(headers.get("x-ratelimit-limit-requests")).toBe("60");
   });
 
   test("log-probabilities when asked", async () => {
@@ -88,6 +97,9 @@ describe("a whole answer", () => {
       "gen_ai.usage.input_tokens": 7,
       "gen_ai.usage.output_tokens": 3,
       tokens_by_exit: { 3: 2, 12: 1 },
+      tenant: "demo",
+      key_id: "key_1",
+      cost_micro_usd: 1_234,
       first_exit: 3,
       exit: 12,
       prefill_ms: 2,
@@ -140,6 +152,7 @@ describe("a streamed answer", () => {
     expect(headers.get("x-sortie-exit")).toBe("3");
     expect(headers.get("x-sortie-tier")).toBe("edge");
     expect(headers.get("x-sortie-route")).toBe("gate=prompt; score=0.900; reason=easy");
+    expect(headers.get("x-ratelimit-limit-requests")).toBe("60");
   });
 
   test("usage comes last and only when asked, null before it", async () => {
@@ -151,18 +164,21 @@ describe("a streamed answer", () => {
     expect(seen.every((chunk) => chunk.usage === null)).toBe(true);
   });
 
-  test("exit and confidence per token, and the final exit, on request", async () => {
+  test("exit and confidence per token, the choice's exit, and in the end the cost, on request", async () => {
     const json = { ...streamBody, stream_options: { include_sortie: true } };
     const seen = await events(await scriptedApp().send(CHAT, { json }));
     const confidence = Math.exp(-0.5);
     expect(seen[1].sortie).toEqual({ tokens: Array(2).fill({ exit: 3, confidence }) });
     expect(seen[2].sortie).toEqual({ tokens: [{ exit: 12, confidence }] });
-    expect(seen[3].sortie).toEqual({
+    const choice = {
       exit: 12,
       tier: "origin",
       route: "gate=prefill; reason=hard",
       completion_tokens_by_exit: { 3: 2, 12: 1 },
-    });
+    };
+    expect(seen[3].sortie).toEqual(choice);
+    expect(seen[4]).toMatchObject({ choices: [], sortie: { ...choice, cost_usd: "0.001234" } });
+    expect(seen[4]).not.toHaveProperty("usage");
   });
 
   test("log-probabilities are split over the chunks", async () => {

@@ -91,8 +91,17 @@ describe("a text completion", () => {
       choices: [{ index: 0, text: "Paris.", logprobs: null, finish_reason: "stop" }],
       usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10, prompt_tokens_details: { cached_tokens: 4 } },
       system_fingerprint: "0123456789abcdef",
+      sortie: {
+        exit: 12,
+        tier: "origin",
+        route: "gate=prefill; reason=hard",
+        completion_tokens_by_exit: { 3: 2, 12: 1 },
+        cost_usd: "0.001234",
+      },
     });
     expect(response.headers.get("x-sortie-exit")).toBe("12");
+    expect(response.headers.get("x-sortie-cost-usd")).toBe("0.001234");
+    expect(response.headers.get("x-ratelimit-limit-requests")).toBe("60");
   });
 
   /** A dash in two tokens, neither of which is text of its own. */
@@ -171,6 +180,7 @@ describe("several choices", () => {
   test("a stream names who speaks for each, tells pieces as they come and each end once", async () => {
     const json = { model: "tiny", messages: MESSAGES, n: 2, stream: true, stream_options: { include_sortie: true } };
     const chunks = await chunksOf(await scriptedApp({ events: two }).send(CHAT, { json }));
+    const last = chunks.pop();
     const told = chunks.map(({ choices: [choice] }) => [
       choice.index,
       choice.delta.role ?? choice.delta.content ?? choice.finish_reason,
@@ -187,6 +197,7 @@ describe("several choices", () => {
     ]);
     expect(chunks[4].sortie.tokens).toEqual([{ exit: 12, confidence: Math.exp(-0.5) }]);
     expect(chunks[5].sortie).toMatchObject({ exit: 12, tier: "origin" });
+    expect(last).toMatchObject({ choices: [], sortie: { exit: 12, cost_usd: "0.001234" } });
   });
 
   test("offsets of a text's tokens are its own", async () => {

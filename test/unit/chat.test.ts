@@ -4,6 +4,7 @@ import { chat, type ChatDeps } from "../../src/chat.ts";
 import type { ChatRequest, TextEvent } from "../../src/conversation.ts";
 import type { EdgeEvent, EdgeJob } from "../../src/edge/job.ts";
 import { samplingSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
+import { memoryAccount } from "./memory-payer.ts";
 
 const REQUEST: ChatRequest = {
   requestId: "r-1",
@@ -15,6 +16,9 @@ const REQUEST: ChatRequest = {
   stop: [],
   topLogprobs: null,
 };
+
+/** A client that never goes. */
+const STAYS = new AbortController().signal;
 
 /** Tokens of one generation: its seed's last digit, as often as asked. */
 async function* tokensOf(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<TokenEvent, void> {
@@ -103,7 +107,7 @@ async function read(events: AsyncIterable<TextEvent>) {
 describe("several choices", () => {
   test("each has a seed of its own, the prompt counts once, every token counts", async () => {
     const { deps, state } = scripted();
-    const answer = await chat(deps, { ...REQUEST, model: "tiny:exit-3", choices: 3 }, new AbortController().signal);
+    const answer = await chat(deps, memoryAccount().payer, { ...REQUEST, model: "tiny:exit-3", choices: 3 }, STAYS);
     expect(answer).toMatchObject({ model: "tiny", route: { exit: 3, tier: "edge" }, promptTokens: 4 });
     const { texts, end } = await read(answer.events);
     const seeds = state.edge.map(({ request }) => request.sampling.seed);
@@ -117,7 +121,7 @@ describe("several choices", () => {
   test("the same request gives the same answers", async () => {
     const once = async () => {
       const request = { ...REQUEST, model: "tiny:exit-3", choices: 3 };
-      return (await read((await chat(scripted().deps, request, new AbortController().signal)).events)).texts;
+      return (await read((await chat(scripted().deps, memoryAccount().payer, request, STAYS)).events)).texts;
     };
     expect(await once()).toEqual(await once());
   });
@@ -129,7 +133,7 @@ describe("several choices", () => {
       { kind: "tokens", ids: [9, 10, 11] },
     ] as const;
     const request = { ...REQUEST, model: "tiny:exit-6", prompts, choices: 2 };
-    const answer = await chat(deps, request, new AbortController().signal);
+    const answer = await chat(deps, memoryAccount().payer, request, STAYS);
     expect(answer.promptTokens).toBe(5);
     const { texts, end } = await read(answer.events);
     expect(texts).toHaveLength(4);
@@ -142,7 +146,7 @@ describe("several choices", () => {
 
   test("wait for a place without holding the others up", async () => {
     const { deps, state } = scripted({ places: 1 });
-    const answer = await chat(deps, { ...REQUEST, model: "tiny:exit-3", choices: 3 }, new AbortController().signal);
+    const answer = await chat(deps, memoryAccount().payer, { ...REQUEST, model: "tiny:exit-3", choices: 3 }, STAYS);
     expect((await read(answer.events)).texts).toHaveLength(3);
     expect(state.most).toBe(1);
   });
@@ -151,7 +155,7 @@ describe("several choices", () => {
     const { deps, state } = scripted({ places: 1 });
     const client = new AbortController();
     const request = { ...REQUEST, model: "tiny:exit-3", choices: 3, maxTokens: 50 };
-    const events = (await chat(deps, request, client.signal)).events[Symbol.asyncIterator]();
+    const events = (await chat(deps, memoryAccount().payer, request, client.signal)).events[Symbol.asyncIterator]();
     await events.next();
     if (how === "the reader leaves") await events.return?.();
     else {
@@ -164,7 +168,7 @@ describe("several choices", () => {
 
   test("an answer that nobody reads stops too", async () => {
     const { deps, state } = scripted();
-    const answer = await chat(deps, { ...REQUEST, model: "tiny:exit-3", choices: 2 }, new AbortController().signal);
+    const answer = await chat(deps, memoryAccount().payer, { ...REQUEST, model: "tiny:exit-3", choices: 2 }, STAYS);
     expect(state.active).toBe(1);
     await answer.events[Symbol.asyncIterator]().return?.();
     expect(state.active).toBe(0);
@@ -182,7 +186,7 @@ describe("several choices", () => {
       prefill: new Map([[3, { weights: [0, 0, 0, 0], bias: 0 }]]),
     };
     const calibrated = { ...deps, catalogue: { ...deps.catalogue, router } } as unknown as ChatDeps;
-    const answer = await chat(calibrated, { ...REQUEST, choices: 3 }, new AbortController().signal);
+    const answer = await chat(calibrated, memoryAccount().payer, { ...REQUEST, choices: 3 }, STAYS);
     expect(answer.route).toMatchObject({ exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" });
     const { end } = await read(answer.events);
     expect(state.edge).toHaveLength(1);
@@ -209,7 +213,7 @@ describe("refusals before anything is computed", () => {
   ])("%s", async (_, fields, expected) => {
     const { deps, state } = scripted();
     const request = { ...REQUEST, ...fields } as ChatRequest;
-    await expect(chat(deps, request, new AbortController().signal)).rejects.toMatchObject(expected);
+    await expect(chat(deps, memoryAccount().payer, request, STAYS)).rejects.toMatchObject(expected);
     expect(state.edge).toEqual([]);
   });
 });

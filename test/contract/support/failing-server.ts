@@ -10,7 +10,7 @@ import type { ChatDeps } from "../../../src/chat.ts";
 import type { TextEvent } from "../../../src/conversation.ts";
 import { ApiError, type ErrorDetails } from "../../../src/errors.ts";
 import { OriginError } from "../../../src/origin/origin-error.ts";
-import { END, ENV, finish, piece, token } from "../../unit/api-flow.ts";
+import { END, ENV, finish, piece, TENANTS, token } from "../../unit/api-flow.ts";
 
 /** Seconds that a busy model asks clients to wait: longer than any first delay of their own (at most 0.5 s). */
 export const RETRY_AFTER_SECONDS = 1;
@@ -56,7 +56,8 @@ export async function startFailingServer(): Promise<FailingServer> {
   const bundle = { name: "tiny", fingerprint: "0123456789abcdef", numerics: "w8a8", exits: [3] };
   const app = createApp({
     chatDeps: async () => ({ catalogue: { bundle, router: null } }) as unknown as ChatDeps,
-    async chat(_, { model }) {
+    tenants: () => TENANTS,
+    async chat(_deps, _payer, { model }) {
       const times = (asked.get(model) ?? 0) + 1;
       asked.set(model, times);
       if (FAILURES[model]) throw FAILURES[model]();
@@ -68,6 +69,8 @@ export async function startFailingServer(): Promise<FailingServer> {
         model: "tiny",
         route: { exit: 3, tier: "edge", reason: "test" },
         promptTokens: 7,
+        headers: {},
+        cost: () => 0,
         events: events(model),
       };
     },

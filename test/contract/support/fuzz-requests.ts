@@ -7,6 +7,13 @@ export interface ApiDocument {
   readonly components: { readonly schemas: JsonSchemas };
 }
 export interface ApiOperation {
+  /** Names of the credentials that open it; none: it is open. */
+  readonly security: readonly Readonly<Record<string, unknown>>[];
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: "path" | "query";
+    readonly schema: JsonSchema;
+  }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: JsonSchema }>> };
   readonly responses: Readonly<
     Record<string, { readonly content: Readonly<Record<string, { readonly schema: JsonSchema }>> }>
@@ -23,12 +30,15 @@ export interface FuzzRequest {
 
 export interface FuzzSpace {
   readonly document: ApiDocument;
-  readonly key: string;
+  /** Bearers by the document's names of them. */
+  readonly bearers: Readonly<Record<string, string>>;
   /** Model ids that are answered to. */
   readonly models: readonly string[];
+  /** Values of path parameters that are there, by name. */
+  readonly parts: Readonly<Record<string, readonly string[]>>;
   /** Stands in prompts: must never be logged. */
   readonly canary: string;
-  /** Values of fields that every body shall have, for servers on which an answer takes time. */
+  /** Values of fields that every body to the model shall have, for servers on which an answer takes time. */
   readonly always?: Readonly<Record<string, fc.Arbitrary<unknown>>>;
 }
 
@@ -37,27 +47,29 @@ const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const BODYLESS = ["GET", "HEAD", "OPTIONS"];
 
 export function fuzzRequests(space: FuzzSpace): fc.Arbitrary<FuzzRequest> {
-  const authorised = { authorization: `Bearer ${space.key}` };
-  const json = { ...authorised, "content-type": "application/json" };
-  const bodies = documentedBodies(space);
-  const asJson = fc.constantFrom(...bodies).chain(({ path, values }) => values.map((value) => ({ path, value })));
-  const documented = asJson.map(({ path, value }): FuzzRequest => ({
-    method: "POST",
-    path,
-    headers: json,
-    body: JSON.stringify(value),
-  }));
+  const operations = operationsOf(space);
+  const withBody = operations.flatMap((each) => (each.body === null ? [] : [{ ...each, body: each.body }]));
+  const asJson = fc.constantFrom(...withBody).chain(({ method, headers, path, body }) => {
+    const json = { ...headers, "content-type": "application/json" };
+    return fc.tuple(path, body).map(([at, value]) => ({ request: { method, path: at, headers: json }, value }));
+  });
+  const documented = asJson.map(({ request, value }): FuzzRequest => ({ ...request, body: JSON.stringify(value) }));
   const mutated = fc
     .tuple(asJson, mutations)
-    .map(([{ path, value }, mutate]): FuzzRequest => ({ method: "POST", path, headers: json, body: mutate(value) }));
+    .map(([{ request, value }, mutate]): FuzzRequest => ({ ...request, body: mutate(value) }));
   const raw = fc
-    .record({ path: fc.constantFrom(...bodies.map(({ path }) => path)), body: rawBodies, headers: oddHeaders(json) })
-    .map((request): FuzzRequest => ({ method: "POST", ...request }));
+    .tuple(asJson, rawBodies)
+    .chain(([{ request }, body]) => oddHeaders(request.headers).map((headers) => ({ ...request, headers, body })));
+  const asking = fc
+    .constantFrom(...operations.filter(({ body }) => body === null))
+    .chain(({ method, headers, path }) =>
+      fc.record({ method: fc.constant(method), path, headers: oddHeaders(headers) }),
+    );
   const elsewhere = fc
     .record({
       method: fc.constantFrom(...METHODS),
-      path: paths(Object.keys(space.document.paths), space.models),
-      headers: oddHeaders(authorised),
+      path: paths(Object.keys(space.document.paths), Object.values(space.parts).flat()),
+      headers: fc.constantFrom(...operations.map(({ headers }) => headers)).chain(oddHeaders),
       body: rawBodies,
     })
     .map(({ body, ...request }): FuzzRequest => (BODYLESS.includes(request.method) ? request : { ...request, body }));
@@ -65,12 +77,63 @@ export function fuzzRequests(space: FuzzSpace): fc.Arbitrary<FuzzRequest> {
     { weight: 9, arbitrary: documented },
     { weight: 7, arbitrary: mutated },
     { weight: 2, arbitrary: raw },
+    { weight: 2, arbitrary: asking },
     { weight: 2, arbitrary: elsewhere },
   );
 }
 
-/** Bodies of every operation that takes one; nine in ten name a model that is there. */
-function documentedBodies({ document, models, canary, always = {} }: FuzzSpace) {
+interface Operation {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly path: fc.Arbitrary<string>;
+  /** null: it takes none. */
+  readonly body: fc.Arbitrary<Body> | null;
+}
+
+/** Every documented operation, with the bearer that opens it. */
+function operationsOf(space: FuzzSpace): Operation[] {
+  return Object.entries(space.document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({
+      method: method.toUpperCase(),
+      headers: authorised(space, operation),
+      path: pathOf(space, path, operation),
+      body: bodyOf(space, operation),
+    })),
+  );
+}
+
+function authorised({ bearers }: FuzzSpace, { security }: ApiOperation): Record<string, string> {
+  const [name] = Object.keys(security[0] ?? {});
+  return name === undefined ? {} : { authorization: `Bearer ${bearers[name] ?? ""}` };
+}
+
+/** Parts of the path are there in nine of ten cases, and a query has some of its parameters. */
+function pathOf({ document, parts }: FuzzSpace, template: string, operation: ApiOperation): fc.Arbitrary<string> {
+  const { schemas } = document.components;
+  const parameters = operation.parameters ?? [];
+  const named = parameters.map(({ name, in: place, schema }) => {
+    const derived = valuesOf(schema, schemas).map((value) => encodeURIComponent(String(value).toWellFormed()));
+    const known = parts[name];
+    if (place === "query") return fc.option(derived.map((value) => ({ place, name, value })));
+    const value = known ? fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...known) }, derived) : derived;
+    return value.map((told) => ({ place, name, value: told }));
+  });
+  return fc.tuple(...named).map((chosen) => {
+    let path = template;
+    const query: string[] = [];
+    for (const parameter of chosen) {
+      if (parameter?.place === "path") path = path.replace(`{${parameter.name}}`, () => parameter.value);
+      else if (parameter) query.push(`${parameter.name}=${parameter.value}`);
+    }
+    return query.length === 0 ? path : `${path}?${query.join("&")}`;
+  });
+}
+
+/** A body; nine in ten of those to the model name one that is there. */
+function bodyOf(space: FuzzSpace, { requestBody }: ApiOperation): fc.Arbitrary<Body> | null {
+  const { document, models, canary, always = {} } = space;
+  const schema = requestBody?.content["application/json"]?.schema;
+  if (schema === undefined) return null;
   const withCanary = (derived: fc.Arbitrary<unknown>) =>
     fc.oneof({ weight: 5, arbitrary: derived }, fc.constant(canary));
   const named = {
@@ -79,13 +142,9 @@ function documentedBodies({ document, models, canary, always = {} }: FuzzSpace) 
     prompt: withCanary,
     text: withCanary,
   };
-  return Object.entries(document.paths).flatMap(([path, { post }]) => {
-    const schema = post?.requestBody?.content["application/json"]?.schema;
-    if (schema === undefined) return [];
-    const values = valuesOf(schema, document.components.schemas, named) as fc.Arbitrary<Record<string, unknown>>;
-    const fixed = fc.record(always, { noNullPrototype: true });
-    return [{ path, values: fc.tuple(values, fixed).map(([body, more]) => ({ ...body, ...more })) }];
-  });
+  const values = valuesOf(schema, document.components.schemas, named) as fc.Arbitrary<Body>;
+  const fixed = fc.record(always, { noNullPrototype: true });
+  return fc.tuple(values, fixed).map(([body, more]) => ("model" in body ? { ...body, ...more } : body));
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -160,14 +219,14 @@ function oddHeaders(sound: Readonly<Record<string, string>>): fc.Arbitrary<Recor
   );
 }
 
-function paths(documented: readonly string[], models: readonly string[]): fc.Arbitrary<string> {
+function paths(documented: readonly string[], parts: readonly string[]): fc.Arbitrary<string> {
   const segment = fc.oneof(
     fc.constantFrom("v1", "models", "admin", "chat", "..", "%", "%zz", "%2e%2e", "bundle.json", "", "__proto__"),
     fc.string({ maxLength: 8 }).map((text) => encodeURIComponent(text.toWellFormed())),
   );
-  const id = fc.oneof(fc.constantFrom(...models), segment);
+  const id = fc.oneof(fc.constantFrom(...parts), segment);
   return fc.oneof(
-    fc.tuple(fc.constantFrom(...documented), id).map(([path, value]) => path.replace(/\{\w+\}/, () => value)),
+    fc.tuple(fc.constantFrom(...documented), id).map(([path, value]) => path.replaceAll(/\{\w+\}/g, () => value)),
     fc.tuple(fc.constantFrom(...documented), segment).map(([path, more]) => `${path}/${more}?${more}=${more}`),
     fc.array(segment, { maxLength: 4 }).map((segments) => `/${segments.join("/")}`),
   );

@@ -14,6 +14,8 @@ export interface JsonSchema {
   readonly exclusiveMinimum?: number;
   readonly minLength?: number;
   readonly maxLength?: number;
+  readonly pattern?: string;
+  readonly format?: string;
   readonly items?: JsonSchema;
   readonly prefixItems?: readonly JsonSchema[];
   readonly minItems?: number;
@@ -64,6 +66,8 @@ export function valuesOf(schema: JsonSchema, schemas: JsonSchemas, named: Named 
     case "boolean":
       return fc.boolean();
     case "string":
+      if (schema.format === "date" || schema.format === "date-time") return instants(schema.format);
+      if (schema.pattern !== undefined) return fc.stringMatching(new RegExp(schema.pattern));
       return texts(schema.minLength ?? 0, schema.maxLength ?? MAX_TEXT);
     case "integer":
       return integers(schema.minimum ?? Number.MIN_SAFE_INTEGER, schema.maximum ?? Number.MAX_SAFE_INTEGER);
@@ -80,6 +84,12 @@ export function valuesOf(schema: JsonSchema, schemas: JsonSchemas, named: Named 
     default:
       throw new Error(`unknown type ${String(schema.type)}`);
   }
+}
+
+/** Of four-digit years. */
+function instants(format: "date" | "date-time"): fc.Arbitrary<string> {
+  const range = { min: new Date("0001-01-01"), max: new Date("9999-12-31"), noInvalidDate: true };
+  return fc.date(range).map((date) => (format === "date" ? date.toISOString().slice(0, 10) : date.toISOString()));
 }
 
 /** Small ones are as likely as all. */
@@ -101,7 +111,9 @@ function objects(
   named: Named,
 ): fc.Arbitrary<unknown> {
   if (typeof additionalProperties === "object") {
-    const keys = texts(0, propertyNames?.maxLength ?? MAX_TEXT).filter((key) => key !== "__proto__");
+    const keys = (of({ type: "string", maxLength: MAX_TEXT, ...propertyNames }) as fc.Arbitrary<string>).filter(
+      (key) => key !== "__proto__",
+    );
     return fc.dictionary(keys, of(additionalProperties), { maxKeys: MAX_LIST });
   }
   const value = (key: string): fc.Arbitrary<unknown> => {

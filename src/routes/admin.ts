@@ -1,0 +1,158 @@
+/** `/admin/v1`: tenants, their keys and their usage, for the operator. */
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { type Declaration, declarationSchema, newKeySchema, type TenantBody } from "../api/admin-schemas.ts";
+import { readBody } from "../api/json-body.ts";
+import { LOCAL_ADMIN_TOKEN, settings } from "../env.ts";
+import { ApiError } from "../errors.ts";
+import type { DeclaredKey } from "../tenant/key-store.ts";
+import { bearerKey, formatKey, sameDigest, sha256 } from "../tenant/keys.ts";
+import { TENANT_NAME } from "../tenant/policy.ts";
+import { budgetView, wrongKey } from "../tenant/refusal-error.ts";
+import type { ApplyAnswer, KeyView, NewKeyAnswer, TenantView } from "../tenant/api.ts";
+import type { AppEnv, Flow } from "./context.ts";
+import { daysAsked, usageResponse } from "./usage-report.ts";
+
+export function admin({ tenants }: Flow): Hono<AppEnv> {
+  return new Hono<AppEnv>()
+    .get("/tenants", async (c) => {
+      const names = await tenants(c.env).directory.list();
+      return c.json({ data: names.map((name) => ({ name })) });
+    })
+    .get("/tenants/:name", async (c) => {
+      const name = nameOf(c);
+      const view = (await known(c, name)) ? await tenants(c.env).tenant(name).describe() : null;
+      if (view === null) throw noTenant(name);
+      return c.json(tenantBody(view));
+    })
+    .put("/tenants/:name", async (c) => {
+      const name = nameOf(c);
+      const { policy, keys } = await readBody(c.req.raw, declarationSchema);
+      const applied = await tenants(c.env)
+        .tenant(name)
+        .apply(name, { policy, keys: keys.map(declaredKey) });
+      if (!applied.ok) throw refused(applied.reason, name);
+      await tenants(c.env).directory.add(name); // last: a name in the directory has its tables
+      return c.json({ name, changed: applied.changed });
+    })
+    .delete("/tenants/:name", async (c) => {
+      const name = nameOf(c);
+      if (!(await known(c, name))) throw noTenant(name);
+      return c.json({ name, closed: await tenants(c.env).tenant(name).close() });
+    })
+    .post("/tenants/:name/keys", async (c) => {
+      const name = nameOf(c);
+      const body = await readBody(c.req.raw, newKeySchema);
+      if (!(await known(c, name))) throw noTenant(name);
+      const { label, limits, replaces, overlap_seconds: overlap } = body;
+      const made = await tenants(c.env)
+        .tenant(name)
+        .createKey({
+          label,
+          limits,
+          expiresAt: body.expires_at === null ? null : Date.parse(body.expires_at),
+          replaces: replaces === null ? null : { id: replaces, overlapMs: overlap * 1_000 },
+        });
+      if (!made.ok) throw refused(made.reason, name);
+      return c.json({ id: made.id, key: formatKey({ tenant: name, secret: made.secret }) }, 201);
+    })
+    .delete("/tenants/:name/keys/:id", async (c) => {
+      const name = nameOf(c);
+      const id = c.req.param("id");
+      const revoked = (await known(c, name)) && (await tenants(c.env).tenant(name).revokeKey(id));
+      if (!revoked) throw notFound(`The tenant '${name}' has no key '${id}' that could be revoked.`, "key_not_found");
+      return c.json({ id, revoked });
+    })
+    .get("/tenants/:name/usage", async (c) => {
+      const name = nameOf(c);
+      const days = daysAsked(c, Date.now());
+      const view = (await known(c, name)) ? await tenants(c.env).tenant(name).usage(days.from, days.to) : null;
+      if (view === null) throw noTenant(name);
+      return usageResponse(c, name, days, view);
+    });
+
+  /** Names that were never applied do not wake an object. */
+  function known(c: Context<AppEnv>, name: string): Promise<boolean> {
+    return tenants(c.env).directory.has(name);
+  }
+}
+
+const LOCAL_HOSTS: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
+
+/** The operator's bearer token, before anything of the body is read. */
+export const requireAdmin: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const { adminToken } = settings(c.env);
+  const local = LOCAL_HOSTS.has(new URL(c.req.url).hostname);
+  if (adminToken === null || (adminToken === LOCAL_ADMIN_TOKEN && !local)) {
+    throw wrongKey("The admin API is off: set the secret ADMIN_TOKEN and deploy.");
+  }
+  const presented = bearerKey(c.req.header("authorization")) ?? "";
+  if (!sameDigest(await sha256(presented), await sha256(adminToken))) {
+    throw wrongKey("Incorrect admin token. Send it in the Authorization header: 'Authorization: Bearer TOKEN'.");
+  }
+  await next();
+};
+
+/** @throws ApiError 404 for what cannot be a name */
+function nameOf(c: Context<AppEnv>): string {
+  const name = c.req.param("name") ?? "";
+  if (!TENANT_NAME.test(name)) throw noTenant(name);
+  return name;
+}
+
+function declaredKey({ secret_sha256, expires_at, ...key }: Declaration["keys"][number]): DeclaredKey {
+  const expiresAt = expires_at === null ? null : Date.parse(expires_at);
+  return { ...key, secretSha256: secret_sha256, expiresAt };
+}
+
+function tenantBody({ name, closedAt, policy, keys, budgets, holds }: TenantView): TenantBody {
+  return {
+    name,
+    closed_at: instant(closedAt),
+    policy,
+    keys: keys.map(keyBody),
+    budgets: budgets.map(budgetView),
+    running_requests: holds,
+  };
+}
+
+function keyBody(key: KeyView): TenantBody["keys"][number] {
+  return {
+    id: key.id,
+    label: key.label,
+    secret_sha256_prefix: key.digestPrefix,
+    limits: key.limits,
+    declared: key.declared,
+    created_at: new Date(key.createdAt).toISOString(),
+    expires_at: instant(key.expiresAt),
+    revoked_at: instant(key.revokedAt),
+  };
+}
+
+function instant(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
+}
+
+function refused(reason: Extract<NewKeyAnswer | ApplyAnswer, { ok: false }>["reason"], name: string): ApiError {
+  switch (reason) {
+    case "no_tenant":
+      return noTenant(name);
+    case "no_such_key":
+      return notFound(`The tenant '${name}' has no such valid key to replace.`, "key_not_found");
+    case "too_many_keys":
+      return new ApiError(`The tenant '${name}' has too many valid keys: revoke one first.`, {
+        status: 400,
+        type: "invalid_request_error",
+        code: "too_many_keys",
+      });
+    default:
+      return reason satisfies never;
+  }
+}
+
+function noTenant(name: string): ApiError {
+  return notFound(`There is no tenant '${name}': apply it first.`, "tenant_not_found");
+}
+
+function notFound(message: string, code: string): ApiError {
+  return new ApiError(message, { status: 404, type: "invalid_request_error", code });
+}
