@@ -59,9 +59,9 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
 export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
   const { bundle } = deps.catalogue;
   const asked = exitsAsked(request.model, payer.caller, deploymentOf(deps));
-  const jobs = request.prompts.map((prompt, index) => jobOf(deps, request, prompt, index));
+  const read = request.prompts.map((prompt, index) => readPrompt(deps, request, prompt, index));
   const payment = await reserve(payer, request, {
-    generations: jobs.map(({ generation }) => generation),
+    generations: read.map(({ generation }) => generation),
     exits: asked.payable,
     deepest: Math.max(...bundle.exits),
     exitFixed: asked.policy.kind === "fixed",
@@ -71,7 +71,7 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     const abandoned = new AbortController();
     const signal = AbortSignal.any([gone, abandoned.signal, meter.lost]);
     const running = { deps, request, asked, payment, signal };
-    const [openFirst, ...openOthers] = jobs.flatMap((job) => choicesOf(running, job));
+    const [openFirst, ...openOthers] = read.flatMap((prompt) => choicesOf(running, prompt));
     if (openFirst === undefined) throw new Error("a request without prompts or choices");
     const first = await openFirst();
     const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
@@ -81,7 +81,7 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     return {
       model: bundle.name,
       route: first.route,
-      promptTokens: jobs.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
+      promptTokens: read.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
       headers: payment.headers,
       cost,
       events: meter.settling(answer, gone),
@@ -103,14 +103,15 @@ function deploymentOf({ settings: config, catalogue: { bundle }, origin }: ChatD
 }
 
 /** One prompt as token ids, and the generation that its choices have in common. */
-interface Job {
+interface ReadPrompt {
   /** The prompt's. */
   readonly index: number;
   readonly prompt: EncodedPrompt;
   readonly generation: Omit<GenerationRequest, "exit_layer">;
 }
 
-function jobOf({ catalogue }: ChatDeps, request: ChatRequest, asked: Prompt, index: number): Job {
+/** @throws ApiError 400: what cannot be encoded, or does not fit */
+function readPrompt({ catalogue }: ChatDeps, request: ChatRequest, asked: Prompt, index: number): ReadPrompt {
   const prompt = encodePrompt(catalogue, asked);
   return { index, prompt, generation: planGeneration(catalogue.bundle, request, prompt) };
 }
@@ -125,7 +126,7 @@ interface Running {
 }
 
 /** Gate 1: where a prompt goes, among the exits that are paid. */
-function decide({ deps: { catalogue }, asked: { policy, ...asked }, payment }: Running, { prompt }: Job): Plan {
+function decide({ deps: { catalogue }, asked: { policy, ...asked }, payment }: Running, { prompt }: ReadPrompt): Plan {
   const { bundle, router } = catalogue;
   const circumstances = limitDepth(asked.circumstances, payment.maxExit);
   const usable = bundle.exits.map((exit) => circumstances.exits.includes(exit));
@@ -140,15 +141,15 @@ interface Choice {
 }
 
 /** Openers of a prompt's choices. The gates decide for the first; the others go where it was served. */
-function choicesOf(running: Running, job: Job): (() => Promise<Choice>)[] {
+function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[] {
   const { deps, request, payment, signal } = running;
   const { meter } = payment;
-  const plan = decide(running, job);
-  const generation = { ...job.generation, max_tokens: Math.min(job.generation.max_tokens, payment.maxTokens) };
+  const plan = decide(running, read);
+  const generation = { ...read.generation, max_tokens: Math.min(read.generation.max_tokens, payment.maxTokens) };
   async function readAndServe(): Promise<Served> {
-    meter.startReading(job.index, plan.decision);
+    meter.startReading(read.index, plan.decision);
     const served = await serve(deps, generation, plan, signal);
-    meter.startReading(job.index, served.route);
+    meter.startReading(read.index, served.route);
     return served;
   }
   let first: Promise<Served> | null = null;
@@ -160,9 +161,9 @@ function choicesOf(running: Running, job: Job): (() => Promise<Choice>)[] {
   return Array.from({ length: request.choices }, (_, choice) => async () => {
     const served = await (choice === 0 ? serveFirst() : serveAnother(choice));
     const route = { ...served.route, reason: served.route.reason + payment.note };
-    const counting = { tier: route.tier, reads: choice === 0 ? job.index : null, handedOver: served.cachedTokens };
+    const counting = { tier: route.tier, reads: choice === 0 ? read.index : null, handedOver: served.cachedTokens };
     const tokens = meter.count(served.tokens, counting);
-    return { route, events: choiceText(running, job.prompt, { ...served, route, tokens }) };
+    return { route, events: choiceText(running, read.prompt, { ...served, route, tokens }) };
   });
 }
 

@@ -44,6 +44,11 @@ FILES: dict[str, tuple[str, ...]] = {
     "chats-few": ("--split", "train", "--n", "30000"),
     "chats": ("--split", "train", "--n", "200000"),
 }
+# Files beside the checkpoint: prompts to calibrate with, and those that are evaluated.
+ROWS: dict[str, tuple[str, ...]] = {
+    "validation": ("--balanced", "--split", "validation", "--n", "2200"),
+    "test": ("--balanced", "--split", "test_seen,test_unseen", "--n", "1400"),
+}
 # Most of a row's ids in a packed sequence: few rows are longer, and attention costs half of what it does at twice that.
 SHORT, LONG = "128", "256"
 CONSTANT_RATE = ("--final-lr-share", "1")
@@ -110,6 +115,9 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
         arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
         jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
         source = ("--model", str(target))
+    for name, arguments in ROWS.items():
+        to = ("--out", str(out / f"{name}.jsonl"))
+        jobs.append(Job(f"write-{name}", "sortie.world.cli", (*arguments, *seed, *to)))
     compared = str(COMPARED_ROWS)
     begun = "" if base is None else ", going on from an earlier sorted checkpoint of the same world"
     made = f"Made by `python -m sortie.experiments tiny` (see `sortie/experiments/tiny.py`){begun}."

@@ -1,7 +1,5 @@
 /** Every address of the HTTP surface with its schemas, in one table. A test holds the app's routes to it. */
 import { z } from "zod";
-import type { ErrorDetails } from "../errors.ts";
-import { tenantNameSchema } from "../tenant/policy.ts";
 import {
   appliedSchema,
   closedSchema,
@@ -11,38 +9,15 @@ import {
   revokedKeySchema,
   tenantListSchema,
   tenantSchema,
-} from "./admin-schemas.ts";
-import { healthSchema, modelListSchema, modelSchema } from "./catalogue-answer.ts";
-import { chatCompletionAnswerSchema, chatCompletionChunkSchema } from "./chat-answer.ts";
-import { chatCompletionSchema } from "./chat-request.ts";
-import { completionAnswerSchema, completionChunkSchema } from "./completion-answer.ts";
-import { completionSchema } from "./completion-request.ts";
-import { usageBodySchema, usageQueryFields } from "./usage-schemas.ts";
-
-export type ErrorStatus = ErrorDetails["status"];
-
-export interface Endpoint {
-  readonly method: "get" | "post" | "put" | "patch" | "delete";
-  /** As OpenAPI writes it, e.g. `/v1/models/{id}`. */
-  readonly path: `/${string}`;
-  /** Unique, in PascalCase: names the operation and its schemas. */
-  readonly name: string;
-  readonly summary: string;
-  /** `key`: a tenant's API key. `admin`: the operator's token. */
-  readonly access: "open" | "key" | "admin";
-  /** Parts of the path in braces. */
-  readonly pathParameters?: Readonly<Record<string, z.ZodType>>;
-  /** All optional. */
-  readonly query?: Readonly<Record<string, z.ZodType>>;
-  /** JSON that is sent. */
-  readonly body?: z.ZodType;
-  /** By media type; of `text/event-stream`, the data of one event. */
-  readonly answer: Readonly<Record<string, z.ZodType>>;
-  /** Statuses the answer comes with; 200 when left out. */
-  readonly statuses?: readonly number[];
-  /** Refusals besides those that its access and its body bring. */
-  readonly errors: readonly ErrorStatus[];
-}
+} from "../api/admin-schemas.ts";
+import { healthSchema, modelListSchema, modelSchema } from "../api/catalogue-answer.ts";
+import { chatCompletionAnswerSchema, chatCompletionChunkSchema } from "../api/chat-answer.ts";
+import { chatCompletionSchema } from "../api/chat-request.ts";
+import { completionAnswerSchema, completionChunkSchema } from "../api/completion-answer.ts";
+import { completionSchema } from "../api/completion-request.ts";
+import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
+import { usageBodySchema, usageQueryFields } from "../api/usage-schemas.ts";
+import { tenantNameSchema } from "../tenant/policy.ts";
 
 /** What an answer of the model may end with: no such model or exit, no money or too much haste, a tier that fails. */
 const MODEL_ERRORS: readonly ErrorStatus[] = [403, 404, 429, 502, 503, 504];
