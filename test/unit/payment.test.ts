@@ -71,7 +71,7 @@ describe("reserving", () => {
     expect(asked).toMatchObject({ requestId: "r1", keyId: "key_1", promptTokens: 10, exitFixed: false });
     expect(asked.id).not.toBe("r1");
     expect(asked.offers.map(({ maxExit }) => maxExit)).toEqual([6, 3]);
-    expect(payment).toMatchObject({ maxExit: 6, maxTokens: 50, note: "" });
+    expect(payment).toMatchObject({ exits: [3, 6], maxTokens: 50, note: "" });
     expect(payment.headers).toEqual({
       "x-ratelimit-limit-requests": "60",
       "x-ratelimit-remaining-requests": "59",
@@ -81,7 +81,7 @@ describe("reserving", () => {
 
   test("says what made it shallower or shorter", async () => {
     const shallower = await reserving({ lowered: "daily", offer: { maxExit: 3, maxTokens: 50, bound: 1 } });
-    expect(shallower.payment.note).toBe("; budget=daily; max_exit=3");
+    expect(shallower.payment).toMatchObject({ exits: [3], note: "; budget=daily; max_exit=3" });
     const shorter = await reserving({ lowered: "daily", offer: { maxExit: 3, maxTokens: 25, bound: 1 } });
     expect(shorter.payment.note).toBe("; budget=daily; max_exit=3; max_tokens=25");
   });

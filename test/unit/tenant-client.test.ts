@@ -41,7 +41,7 @@ async function deployment(...names: string[]) {
   }));
   const directory = namespaceOf(() => ({ has: async (name: string) => names.includes(name) }));
   return {
-    ...createTenants({ TENANT: tenants.namespace, DIRECTORY: directory.namespace }),
+    client: createTenants({ TENANT: tenants.namespace, DIRECTORY: directory.namespace }),
     tenantsWoken: tenants.woken,
     directoryWoken: directory.woken,
   };
@@ -53,16 +53,16 @@ async function refusalWaits(): Promise<void> {
 }
 
 test("a right key is its tenant's, and the directory is asked once", async () => {
-  const { authenticate, directoryWoken, tenantsWoken } = await deployment("client-a");
-  expect(await authenticate("sk-sortie-client-a-right")).toMatchObject({ tenant: "client-a" });
-  expect(await authenticate("sk-sortie-client-a-right")).toMatchObject({ tenant: "client-a" });
+  const { client, directoryWoken, tenantsWoken } = await deployment("client-a");
+  expect(await client.authenticate("sk-sortie-client-a-right")).toMatchObject({ tenant: "client-a" });
+  expect(await client.authenticate("sk-sortie-client-a-right")).toMatchObject({ tenant: "client-a" });
   expect(tenantsWoken).toEqual(["client-a", "client-a"]);
   expect(directoryWoken).toHaveLength(1);
 });
 
 test("a made-up tenant's object never wakes up", async () => {
-  const { authenticate, tenantsWoken } = await deployment("client-b");
-  const refused = authenticate("sk-sortie-nobody-right");
+  const { client, tenantsWoken } = await deployment("client-b");
+  const refused = client.authenticate("sk-sortie-nobody-right");
   await refusalWaits();
   await vi.advanceTimersByTimeAsync(200);
   expect(await refused).toBeNull();
@@ -74,10 +74,10 @@ test.each([
   ["a tenant that does not exist", "sk-sortie-nobody-right"],
   ["no key at all", "hello"],
 ])("%s is refused after the same time", async (_, key) => {
-  const { authenticate } = await deployment("client-c");
+  const { client } = await deployment("client-c");
   let answered: number | null = null;
   const started = Date.now();
-  void authenticate(key).then(() => (answered = Date.now()));
+  void client.authenticate(key).then(() => (answered = Date.now()));
   await refusalWaits();
   await vi.advanceTimersByTimeAsync(99);
   expect(answered).toBeNull();
@@ -86,8 +86,8 @@ test.each([
 });
 
 test("a ledger that fails is a 503 with retry-after, its reason only logged", async () => {
-  const { tenant } = await deployment("client-d");
-  await expect(tenant("client-d").settle("id", [])).rejects.toMatchObject({
+  const { client } = await deployment("client-d");
+  await expect(client.tenant("client-d").settle("id", [])).rejects.toMatchObject({
     status: 503,
     code: "ledger_unavailable",
     headers: { "retry-after": "1" },
