@@ -73,7 +73,7 @@ export class Meter {
   }
 
   /** Passes one choice's tokens on and counts them. They end with an error when the lease is lost. */
-  count(tokens: AsyncIterable<TokenEvent>, choice: CountedChoice): AsyncIterable<TokenEvent> {
+  count(tokens: AsyncIterable<TokenEvent>, choice: CountedChoice): AsyncIterableIterator<TokenEvent> {
     const source = tokens[Symbol.asyncIterator]();
     return closing(this.#counted(source, choice), async () => source.return?.());
   }

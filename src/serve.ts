@@ -69,6 +69,7 @@ async function serveAtEdge(
   const decided: Route = { exit: route.exit, tier: "edge", reason: first.reason };
   const second = await nextEvent(rest);
   if (second.type !== "handoff") return { route: decided, tokens: tokensFrom(second, rest), cachedTokens: 0 };
+  await rest.return?.(); // the shard's part is done: its place is free for others
   const escalated: Route = { exit: route.escalateTo ?? route.exit, tier: "origin", reason: first.reason };
   return serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
 }

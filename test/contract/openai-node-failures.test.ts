@@ -44,13 +44,6 @@ describe("typed errors", () => {
     expect(sent).toHaveLength(1);
   });
 
-  test("a spent budget: not asked again", async () => {
-    const error = await failureOf("spent");
-    expect(error).toBeInstanceOf(OpenAI.RateLimitError);
-    expect(error).toMatchObject({ status: 429, code: "insufficient_quota", type: "insufficient_quota" });
-    expect(sent).toHaveLength(1);
-  });
-
   test.each([
     ["broken", 500, "internal_error"],
     ["bad-gateway", 502, "origin_failed"],

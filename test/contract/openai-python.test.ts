@@ -4,7 +4,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { adminClient, type AdminClient } from "../../scripts/tenants/admin-client.ts";
+import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
+import type { Policy } from "../../src/tenant/policy.ts";
 import { KEY } from "../unit/api-flow.ts";
+import { budgetOf, UNLIMITED } from "../unit/memory-payer.ts";
 import { RETRY_AFTER_SECONDS, startFailingServer } from "./support/failing-server.ts";
 import { DEMO_KEY, startServer } from "./support/server.ts";
 
@@ -21,6 +25,14 @@ beforeAll(() => {
 });
 afterAll(() => vi.restoreAllMocks());
 
+const ONE_AT_ONCE = { requests_per_minute: null, tokens_per_minute: null, concurrent_requests: 1 };
+
+/** The only key of a new tenant. */
+async function freshKey(admin: AdminClient, name: string, policy: Policy): Promise<string> {
+  await admin.apply(name, { policy, keys: [] });
+  return (await admin.createKey(name, { label: "test" })).key;
+}
+
 /** Runs a file of tests. @throws Error with pytest's words when one fails */
 async function pytest(file: string, variables: Readonly<Record<string, string>>): Promise<void> {
   const args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", join(import.meta.dirname, file)];
@@ -33,11 +45,17 @@ async function pytest(file: string, variables: Readonly<Record<string, string>>)
 }
 
 test.skipIf(missing)(
-  "openai_python.py passes",
+  "openai_python.py and openai_python_budget.py pass",
   async () => {
     const server = await startServer();
     try {
       await pytest("openai_python.py", { SORTIE_URL: server.url, SORTIE_KEY: DEMO_KEY });
+      const admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+      await pytest("openai_python_budget.py", {
+        SORTIE_URL: server.url,
+        SORTIE_BROKE_KEY: await freshKey(admin, "broke", budgetOf(1)),
+        SORTIE_NARROW_KEY: await freshKey(admin, "narrow", { ...UNLIMITED, rates: ONE_AT_ONCE }),
+      });
     } finally {
       await server.stop();
     }

@@ -29,7 +29,6 @@ def client(sent):
 
 FAILURES = [
     ("forbidden", openai.PermissionDeniedError, 403, "model_forbidden", 1),
-    ("spent", openai.RateLimitError, 429, "insufficient_quota", 1),
     ("broken", openai.InternalServerError, 500, "internal_error", 3),
     ("bad-gateway", openai.InternalServerError, 502, "origin_failed", 3),
     ("unavailable", openai.InternalServerError, 503, "code_503", 3),

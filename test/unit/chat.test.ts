@@ -1,108 +1,9 @@
 /** The flow over scripted tiers: where several choices go, with which seeds, and that all of them stop. */
 import { describe, expect, test, vi } from "vitest";
-import { chat, type ChatDeps } from "../../src/chat.ts";
-import type { ChatRequest, TextEvent } from "../../src/conversation.ts";
-import type { EdgeEvent, EdgeJob } from "../../src/edge/job.ts";
-import { samplingSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
+import { chat } from "../../src/chat.ts";
+import type { ChatRequest } from "../../src/conversation.ts";
+import { read, REQUEST, scripted, STAYS } from "./chat-tiers.ts";
 import { memoryAccount } from "./memory-payer.ts";
-
-const REQUEST: ChatRequest = {
-  requestId: "r-1",
-  model: "tiny",
-  prompts: [{ kind: "text", text: "one" }],
-  choices: 1,
-  maxTokens: 4,
-  sampling: samplingSchema.parse({ seed: 5 }),
-  stop: [],
-  topLogprobs: null,
-};
-
-/** A client that never goes. */
-const STAYS = new AbortController().signal;
-
-/** Tokens of one generation: its seed's last digit, as often as asked. */
-async function* tokensOf(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<TokenEvent, void> {
-  for (let made = 0; made < request.max_tokens; made++) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    signal.throwIfAborted();
-    yield { type: "token", id: 48 + (request.sampling.seed % 10), logprob: -1, exit: request.exit_layer };
-  }
-  const by = { [request.exit_layer]: request.max_tokens };
-  const usage = { prompt_tokens: request.token_ids.length, cached_tokens: 0, completion_tokens_by_exit: by };
-  yield { type: "end", finish_reason: "length", usage, timings: { queue_ms: 0, prefill_ms: 1, decode_ms: 1 } };
-}
-
-interface Tiers {
-  /** Answers at the edge at once; others wait. */
-  readonly places?: number;
-  /** Gate 2 finds every prompt hard. */
-  readonly hard?: boolean;
-}
-
-function scripted({ places = 4, hard = false }: Tiers = {}) {
-  const state = { edge: [] as EdgeJob[], origin: [] as GenerationRequest[], active: 0, most: 0 };
-  const waiting: (() => void)[] = [];
-  async function* events(job: EdgeJob, signal: AbortSignal): AsyncGenerator<EdgeEvent, void> {
-    if (state.active === places) {
-      await new Promise<void>((resolve, reject) => {
-        waiting.push(resolve);
-        signal.addEventListener("abort", () => reject(signal.reason as Error));
-      });
-    }
-    state.active++;
-    state.most = Math.max(state.most, state.active);
-    try {
-      if (hard) {
-        yield { type: "verdict", handoff: true, reason: "gate=prefill; reason=hard" };
-        yield { type: "handoff", handoff: { positions: 3 } as never };
-        return;
-      }
-      yield* tokensOf(job.request, signal);
-    } finally {
-      state.active--;
-      waiting.shift()?.();
-    }
-  }
-  const bundle = {
-    name: "tiny",
-    exits: [3, 6, 12],
-    shape: { vocab_size: 100, context_length: 64 },
-    eos_token_ids: [2],
-  };
-  const tokenizer = {
-    textPrefix: [1],
-    stripsLeadingSpace: false,
-    encode: (text: string) => Array.from(text, (char) => char.charCodeAt(0) - 32),
-    bytesOf: (id: number) => Uint8Array.of(id),
-  };
-  const deps = {
-    settings: { edgeExits: [3, 6] },
-    catalogue: { bundle, tokenizer, template: { encode: () => [7, 8] }, router: null },
-    edge: {
-      async run(job: EdgeJob, signal: AbortSignal) {
-        state.edge.push(job);
-        return { ok: true, events: events(job, signal) };
-      },
-    },
-    origin: {
-      async generate(request: GenerationRequest, _: unknown, signal: AbortSignal) {
-        state.origin.push(request);
-        return tokensOf(request, signal);
-      },
-    },
-  } as unknown as ChatDeps;
-  return { deps, state };
-}
-
-/** Texts by choice, and the end. */
-async function read(events: AsyncIterable<TextEvent>) {
-  const texts: string[] = [];
-  for await (const event of events) {
-    if (event.type === "text") texts[event.index] = (texts[event.index] ?? "") + event.text;
-    if (event.type === "end") return { texts, end: event };
-  }
-  throw new Error("no end");
-}
 
 describe("several choices", () => {
   test("each has a seed of its own, the prompt counts once, every token counts", async () => {
@@ -176,17 +77,7 @@ describe("several choices", () => {
 
   test("go where the gates sent the first, and are not asked again", async () => {
     const { deps, state } = scripted({ hard: true });
-    const router = {
-      exits: [3, 6, 12],
-      buckets: 2,
-      promptWeights: new Float32Array(6),
-      promptScale: [0, 0, 0],
-      promptBias: [9, 9, 9], // gate 1 finds everything easy
-      thresholds: { prompt: 0.5, prefill: 0.5 },
-      prefill: new Map([[3, { weights: [0, 0, 0, 0], bias: 0 }]]),
-    };
-    const calibrated = { ...deps, catalogue: { ...deps.catalogue, router } } as unknown as ChatDeps;
-    const answer = await chat(calibrated, memoryAccount().payer, { ...REQUEST, choices: 3 }, STAYS);
+    const answer = await chat(deps, memoryAccount().payer, { ...REQUEST, choices: 3 }, STAYS);
     expect(answer.route).toMatchObject({ exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" });
     const { end } = await read(answer.events);
     expect(state.edge).toHaveLength(1);

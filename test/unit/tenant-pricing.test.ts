@@ -81,7 +81,7 @@ describe("prices", () => {
     expect(priced(LIST, 12, [{ ...tokens, cachedTokens: 1_000_000 }])[0]?.cost).toBe(50_000);
   });
 
-  const price = fc.record({ input: fc.nat(1e10), cached_input: fc.nat(1e10), output: fc.nat(1e10) });
+  const price = fc.record({ input: fc.nat(1e9), cached_input: fc.nat(1e9), output: fc.nat(1e9) });
   const lists = fc.record({
     full_depth: price,
     exits: fc.dictionary(fc.constantFrom(...EXITS.map(String)), price),
@@ -133,6 +133,29 @@ describe("offers", () => {
       [3, 50],
       [3, 25],
     ]);
+  });
+
+  test("of several choices: the prompts once, each choice in full, or as long as all may be", () => {
+    const size = { promptTokens: 10, choices: [100, 100, 40, 40], mayShorten: true };
+    const list = offers(DEFAULT_PRICES, [3, 6], 12, size);
+    expect(list.map(({ maxTokens, tokens }) => [maxTokens, tokens])).toEqual([
+      [100, 290],
+      [100, 290],
+      [50, 190],
+      [25, 110],
+    ]);
+    for (const { maxExit, tokens, bound } of list) {
+      const exits = [3, 6].filter((exit) => exit <= maxExit);
+      expect(bound).toBe(upperBound(DEFAULT_PRICES, exits, 12, 10, tokens - 10));
+    }
+  });
+
+  test("the largest request at the highest prices is still exact", () => {
+    const dearest = { input: 1e9, cached_input: 1e9, output: 1e9 };
+    const size = { promptTokens: 512 * 1024, choices: Array<number>(16).fill(128 * 1024), mayShorten: false };
+    const [offer] = offers({ full_depth: dearest, exits: {} }, [12], 12, size);
+    expect(Number.isSafeInteger((offer?.bound ?? NaN) * 1e6)).toBe(true);
+    expect(offer?.bound).toBe((512 * 1024 + 16 * 128 * 1024) * 1e3);
   });
 
   test("a depth's bound covers every shallower exit, however prices are configured", () => {

@@ -26,13 +26,6 @@ const FAILURES: Readonly<Record<string, () => unknown>> = {
       type: "permission_error",
       code: "model_forbidden",
     }),
-  spent: () =>
-    new ApiError("The budget is spent.", {
-      status: 429,
-      type: "insufficient_quota",
-      code: "insufficient_quota",
-      headers: { "x-should-retry": "false" },
-    }),
   broken: () => new Error("a reason that no client sees"),
   "bad-gateway": () => new OriginError("interrupted", "a reason that no client sees"),
   unavailable: () => server(503),
