@@ -177,11 +177,14 @@ test("the origin dies midway: answers break off, what was produced is paid, noth
   const streams = 40;
   const key = await tenant(streams * (bound + 100));
   const name = `t${tenants}`;
-  origin.script = { before: async () => undefined, pause: 40 };
-  const answers = Array.from({ length: streams }, async () =>
-    (await ask(key, { stream: true, max_tokens: 60 })).text(),
-  );
-  for (const deadline = Date.now() + 10_000; origin.sent < streams * 5 && Date.now() < deadline;) {
+  origin.script = { before: async () => undefined, pause: 200 };
+  let streaming = 0;
+  const answers = Array.from({ length: streams }, async () => {
+    const response = await ask(key, { stream: true, max_tokens: 100 });
+    streaming += 1;
+    return response.text();
+  });
+  for (const deadline = Date.now() + 20_000; streaming < streams && Date.now() < deadline;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   origin.cut();
