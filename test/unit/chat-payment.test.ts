@@ -100,6 +100,15 @@ describe("one reservation, one settlement", () => {
     expect(account.finished).toEqual([]); // the ledger charged it when the hold went
   });
 
+  test("a lost lease stops a tier that hangs", async () => {
+    const account = memoryAccount(UNLIMITED, 2_000);
+    const { deps, state } = scripted({ hangsAt: 1 });
+    const answer = await chat(deps, account.payer, FOUR, STAYS);
+    account.loseHolds();
+    await expect(read(answer.events)).rejects.toMatchObject({ code: "answer_interrupted" });
+    expect(state.active).toBe(0);
+  });
+
   test("a lost lease is settled although nobody reads", async () => {
     const account = memoryAccount(UNLIMITED, 40);
     await chat(scripted().deps, account.payer, FOUR, STAYS);

@@ -22,10 +22,13 @@ export const STAYS = new AbortController().signal;
 async function* tokensOf(
   request: GenerationRequest,
   signal: AbortSignal,
-  { pause = 1, breaksAt = Infinity }: Tiers,
+  { pause = 1, breaksAt = Infinity, hangsAt = Infinity }: Tiers,
 ): AsyncGenerator<TokenEvent, void> {
   for (let made = 0; made < request.max_tokens; made++) {
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+    if (made === hangsAt && !signal.aborted) {
+      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    }
     signal.throwIfAborted();
     if (made === breaksAt) throw new Error("the tier fell over");
     yield { type: "token", id: 48 + (request.sampling.seed % 10), logprob: -1, exit: request.exit_layer };
@@ -44,6 +47,8 @@ export interface Tiers {
   readonly pause?: number;
   /** Token of every generation at which its tier fails. */
   readonly breaksAt?: number;
+  /** Token of every generation before which its tier hangs, until it is told to stop. */
+  readonly hangsAt?: number;
 }
 
 const ROUTER = {

@@ -28,13 +28,12 @@ const policyOf = (...budgets: Budget[]): Policy => ({
   prices: DEFAULT_PRICES,
 });
 const KEY: Asking = { id: "key", limits: NO_KEY_LIMITS };
-const offer = (maxExit: number, bound: number) => ({ maxExit, maxTokens: 10, bound });
+const offer = (maxExit: number, bound: number) => ({ maxExit, maxTokens: 10, tokens: 15, bound });
 const LADDER = [offer(12, 100), offer(9, 75), offer(6, 50), offer(3, 25)];
 const askOf = (id: string, change: Partial<Ask> = {}): Ask => ({
   id,
   requestId: id,
   key: KEY,
-  promptTokens: 5,
   offers: LADDER,
   exitFixed: false,
   ...change,
