@@ -20,7 +20,8 @@ import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
 import { ADMIN_TOKEN, ENV, KEY } from "../unit/api-flow.ts";
 import { UNLIMITED } from "../unit/memory-payer.ts";
 import { createOracle } from "./support/fuzz-oracle.ts";
-import { fuzzRequests, type ApiDocument, type FuzzSpace } from "./support/fuzz-requests.ts";
+import type { ApiDocument, FuzzSpace } from "./support/fuzz-operations.ts";
+import { fuzzRequests } from "./support/fuzz-requests.ts";
 import { memoryNamespaces } from "./support/memory-objects.ts";
 import { DEMO_KEY, startServer } from "./support/server.ts";
 

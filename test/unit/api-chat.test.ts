@@ -114,7 +114,7 @@ describe("a whole answer", () => {
     }
     const response = await scriptedApp({ events: broken }).send(CHAT, { json: chatBody });
     expect(response.status).toBe(500);
-    expect(logged("chat.failed")[0]).toMatchObject({ tokens_by_exit: { 3: 1 } });
+    expect(logged("chat.failed")[0]).toMatchObject({ tokens_by_exit: { 3: 1 }, tenant: "demo", cost_micro_usd: 1_234 });
   });
 
   test("without a seed gets one of its own each time, with one keeps it", async () => {
@@ -225,7 +225,7 @@ describe("a streamed answer", () => {
     await reader?.cancel();
     expect({ made, stopped }).toEqual({ made: 3, stopped: true });
     expect(signals[0]?.aborted).toBe(true);
-    expect(logged("chat.cancelled")[0]).toMatchObject({ tokens_by_exit: { 3: 3 } });
+    expect(logged("chat.cancelled")[0]).toMatchObject({ tokens_by_exit: { 3: 3 }, cost_micro_usd: 1_234 });
     expect(logged("request.failed")).toEqual([]);
   });
 

@@ -16,7 +16,7 @@ interface Document {
   openapi: string;
   info: { version: string };
   paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, z.core.JSONSchema.JSONSchema> };
+  components: { schemas: Record<string, z.core.JSONSchema.JSONSchema>; securitySchemes: object };
 }
 
 const { app, send } = scriptedApp();
@@ -62,6 +62,14 @@ describe("the document", () => {
       expect([`${method} ${path}`, asked.status === 401]).toEqual([`${method} ${path}`, !open]);
       if (!open) schemaOf(path, method, 401).parse(await asked.json());
     }
+  });
+
+  test("names the bearer of each: none, a tenant's key, or the operator's token", () => {
+    for (const { path, operation } of operations) {
+      const name = path.startsWith("/v1/") ? "key" : path.startsWith("/admin/") ? "admin" : null;
+      expect([path, operation.security]).toEqual([path, name === null ? [] : [{ [name]: [] }]]);
+    }
+    expect(Object.keys(document.components.securitySchemes)).toEqual(["key", "admin"]);
   });
 
   test("names unsupported parameters, and what of them is accepted", () => {

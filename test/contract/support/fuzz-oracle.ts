@@ -1,7 +1,8 @@
 /** What every answer must be, whatever was asked. */
 import { expect } from "vitest";
 import { z } from "zod";
-import type { ApiDocument, ApiOperation, FuzzRequest } from "./fuzz-requests.ts";
+import type { ApiDocument, ApiOperation } from "./fuzz-operations.ts";
+import type { FuzzRequest } from "./fuzz-requests.ts";
 import type { JsonSchema } from "./schema-arbitrary.ts";
 
 /** A stack trace's line, a path of ours, an error's class. */
