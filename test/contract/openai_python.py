@@ -155,9 +155,13 @@ def test_streams_exits_on_request(client):
     stream = client.chat.completions.create(
         **GREEDY, stream=True, extra_body={"stream_options": {"include_sortie": True}}
     )
-    *_, pieces, last = [chunk.model_extra.get("sortie") for chunk in stream]
+    *_, pieces, choice, answer = [chunk.model_extra.get("sortie") for chunk in stream]
     assert all(token["exit"] == 6 and 0 <= token["confidence"] <= 1 for token in pieces["tokens"])
-    assert (last["exit"], last["tier"]) == (6, "edge")
+    assert (choice["exit"], choice["tier"]) == (6, "edge")
+    assert answer == {**choice, "cost_usd": answer["cost_usd"]}
+    whole = client.chat.completions.create(**GREEDY)
+    assert float(answer["cost_usd"]) > 0
+    assert whole.model_extra["sortie"]["cost_usd"] == answer["cost_usd"]
 
 
 @pytest.mark.parametrize("model", MODELS)

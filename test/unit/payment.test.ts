@@ -86,6 +86,9 @@ describe("reserving", () => {
     expect(asked).toMatchObject({ requestId: "r1", keyId: "key_1", exitFixed: false });
     expect(asked.id).not.toBe("r1");
     expect(asked.offers.map(({ maxExit }) => maxExit)).toEqual([6, 3]);
+    // Each prompt once, each choice of each prompt in full.
+    expect(asked.offers.map(({ tokens }) => tokens)).toEqual([150, 150]);
+    expect(asked.offers[0]?.bound).toBe(upperBound(DEFAULT_PRICES, [3, 6], 12, 10, 140));
     expect(payment).toMatchObject({ maxExit: null, maxTokens: 50, note: "" });
     expect(payment.headers).toEqual({
       "x-ratelimit-limit-requests": "60",
