@@ -1,0 +1,72 @@
+/** The built Worker and the probe beside it, in one workerd, each on a socket of its own: no development proxy between. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { convertV4MiniflareOptions, Miniflare, Response, type V4WorkerOptions } from "miniflare";
+import { unstable_getMiniflareWorkerOptions } from "wrangler";
+import { builtModules } from "../../built-modules.ts";
+
+const CONFIG = "wrangler.toml";
+const PROBE_CONFIG = "scripts/bench/gateway/probe/wrangler.toml";
+const BUNDLE = "build/bundle";
+
+export interface Workers {
+  /** `http://127.0.0.1:PORT` of the built Worker. */
+  readonly sortie: string;
+  readonly probe: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * @param variables the Worker's, over those of wrangler.toml
+ * @param upstream address of the null upstream, for the probe
+ */
+export async function startWorkers(variables: Readonly<Record<string, string>>, upstream: string): Promise<Workers> {
+  const sortie = await workerOptions(CONFIG, "sortie");
+  const probe = await workerOptions(PROBE_CONFIG, "probe");
+  // A plain binding in place of local assets, whose router would stand before every request.
+  const { assets: _, ...withoutAssets } = sortie;
+  const options = convertV4MiniflareOptions({
+    host: "127.0.0.1",
+    port: 0,
+    cf: false,
+    handleStructuredLogs: ({ level, message }) => {
+      if (level === "error") process.stderr.write(`${message}\n`);
+    },
+    workers: [
+      {
+        ...withoutAssets,
+        bindings: { ...sortie.bindings, ...variables },
+        serviceBindings: { ASSETS: bundleFile },
+      },
+      { ...probe, bindings: { UPSTREAM: upstream } },
+    ],
+  });
+  const miniflare = new Miniflare(options);
+  const address = async (worker: string) => (await miniflare.unsafeGetDirectURL(worker)).origin;
+  return {
+    sortie: await address("sortie"),
+    probe: await address("probe"),
+    stop: () => miniflare.dispose(),
+  };
+}
+
+/** What wrangler would run, as miniflare's options. */
+async function workerOptions(config: string, name: string): Promise<V4WorkerOptions> {
+  const { workerOptions: options } = unstable_getMiniflareWorkerOptions(config);
+  const modules = await builtModules(config);
+  return {
+    ...options,
+    name,
+    modules: modules.map(({ path, type, contents }) => ({
+      path,
+      type: type === "esm" ? "ESModule" : "CompiledWasm",
+      contents,
+    })),
+    unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+  } as V4WorkerOptions;
+}
+
+async function bundleFile(request: { readonly url: string }): Promise<Response> {
+  const path = new URL(request.url).pathname.slice(1);
+  return new Response(await readFile(join(BUNDLE, path)));
+}
