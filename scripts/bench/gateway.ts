@@ -50,11 +50,12 @@ async function run(options: GatewayOptions): Promise<void> {
       { ORIGIN_URL: upstream, ORIGIN_SECRET: randomBytes(16).toString("hex"), API_KEY: KEY },
       upstream,
     );
+    const { pid } = workers;
     const headers = { authorization: `Bearer ${KEY}` };
     const targets: Target[] = [
-      { name: BARE, url: `${workers.probe}/bare`, headers: {}, body },
-      { name: RELAY, url: `${workers.probe}/relay`, headers: {}, body },
-      { name: SORTIE, url: `${workers.sortie}${CHAT_PATH}`, headers, body },
+      { name: BARE, url: `${workers.probe}/bare`, headers: {}, body, pid },
+      { name: RELAY, url: `${workers.probe}/relay`, headers: {}, body, pid },
+      { name: SORTIE, url: `${workers.sortie}${CHAT_PATH}`, headers, body, pid },
     ];
     if (options.peers) {
       targets.push(

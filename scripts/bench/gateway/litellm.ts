@@ -34,7 +34,11 @@ export const litellm = (model: string): Peer => ({
     // No look at the network at start, and no line a request.
     const env = { ...process.env, LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_LOG: "ERROR" };
     const options = ["--config", config, "--host", "127.0.0.1", "--port", String(port), "--telemetry", "False"];
-    start("litellm", program, options, env, isError);
-    return { url: `http://127.0.0.1:${port}${CHAT_PATH}`, headers: { authorization: `Bearer ${MASTER_KEY}` } };
+    const { process: started } = start("litellm", program, options, env, isError);
+    return {
+      url: `http://127.0.0.1:${port}${CHAT_PATH}`,
+      headers: { authorization: `Bearer ${MASTER_KEY}` },
+      pid: started.pid ?? null,
+    };
   },
 });

@@ -13,6 +13,7 @@ export type Command = readonly [string, ...string[]];
 export interface Launched {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly pid: number | null;
 }
 
 export interface Peer {

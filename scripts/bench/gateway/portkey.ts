@@ -17,7 +17,7 @@ export const portkey: Peer = {
   launch(upstream, port) {
     const env = { ...process.env, NODE_ENV: "production", TRUSTED_CUSTOM_HOSTS: "127.0.0.1" };
     const options = ["--import", PRELOAD, program, "--headless", `--port=${port}`];
-    start("portkey", process.execPath, options, env, isError);
+    const { process: started } = start("portkey", process.execPath, options, env, isError);
     return {
       url: `http://127.0.0.1:${port}${CHAT_PATH}`,
       headers: {
@@ -25,6 +25,7 @@ export const portkey: Peer = {
         "x-portkey-provider": "openai",
         "x-portkey-custom-host": `${upstream}/v1`,
       },
+      pid: started.pid ?? null,
     };
   },
 };

@@ -1,5 +1,6 @@
 /** What is measured: a place that answers a POST, at each concurrency. */
 import type { Subject } from "../rounds.ts";
+import { cpuMilliseconds } from "./cpu.ts";
 import type { LoadProcess } from "./load-process.ts";
 
 /** Connections: a client alone, and as many as keep one thread busy without a queue that hides it. */
@@ -11,6 +12,8 @@ export interface Target {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** The server's process; null when it is not known. */
+  readonly pid: number | null;
 }
 
 /** Name under which a target is measured. */
@@ -18,10 +21,15 @@ export const subjectName = (target: string, concurrency: Concurrency) => `${targ
 
 /** A target as subjects of a round. @param milliseconds of one measurement */
 export function subjectsOf(target: Target, load: LoadProcess, milliseconds: number): Subject[] {
-  const { name, url, body } = target;
+  const { name, url, body, pid } = target;
+  const cpu = () => (pid === null ? null : cpuMilliseconds(pid)) ?? NaN;
   const headers = { "content-type": "application/json", ...target.headers };
   return CONCURRENCIES.map((concurrency) => ({
     name: subjectName(name, concurrency),
-    measure: () => load.run({ url, headers, body, concurrency, milliseconds }),
+    measure: async () => {
+      const before = cpu();
+      const figures = await load.run({ url, headers, body, concurrency, milliseconds });
+      return { ...figures, cpu_ms: (cpu() - before) / figures.requests };
+    },
   }));
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare, Response, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { builtModules } from "../../built-modules.ts";
+import { childRunning } from "./cpu.ts";
 
 const CONFIG = "wrangler.toml";
 const PROBE_CONFIG = "scripts/bench/gateway/probe/wrangler.toml";
@@ -13,6 +14,8 @@ export interface Workers {
   /** `http://127.0.0.1:PORT` of the built Worker. */
   readonly sortie: string;
   readonly probe: string;
+  /** Of workerd; null when it is not known. */
+  readonly pid: number | null;
   stop(): Promise<void>;
 }
 
@@ -46,6 +49,7 @@ export async function startWorkers(variables: Readonly<Record<string, string>>, 
   return {
     sortie: await address("sortie"),
     probe: await address("probe"),
+    pid: childRunning("workerd"),
     stop: () => miniflare.dispose(),
   };
 }
