@@ -5,13 +5,20 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
 import { openBundle } from "../src/model/bundle.ts";
 import { folderSource } from "../src/model/node-source.ts";
 import { build } from "./build.ts";
 import { killAll, start, stopAll } from "./dev/children.ts";
 import { warmUp } from "./dev/warm-up.ts";
+import { adminClient } from "./tenants/admin-client.ts";
+import { readTenantsFile } from "./tenants/file.ts";
+import { describeBudget } from "./tenants/text.ts";
 
 const DEFAULT_PORT = 8787;
+/** What is applied: the tenant of the demo key. */
+const TENANTS = "tenants.example.toml";
+const DEMO_TENANT = "demo";
 const DEMO_KEY = "sk-sortie-demo-local";
 const BIN = join(import.meta.dirname, "..", "node_modules", ".bin");
 
@@ -22,11 +29,17 @@ in Cloudflare's runtime. No account, no network, no GPU.
 
   PORT=8787        port of the Worker
   --bundle DIR     serve another bundle (npm run export -- --help); default build/bundle, built if missing
+  --state DIR      where tenants, keys and usage are kept; default .wrangler/state
   --verbose        show every line of both servers
   --help           this text`;
 
 const { values } = parseArgs({
-  options: { bundle: { type: "string" }, verbose: { type: "boolean" }, help: { type: "boolean" } },
+  options: {
+    bundle: { type: "string" },
+    state: { type: "string" },
+    verbose: { type: "boolean" },
+    help: { type: "boolean" },
+  },
 });
 if (values.help) {
   console.log(HELP);
@@ -65,10 +78,7 @@ try {
     showLine,
   );
   const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
-  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `API_KEY:${DEMO_KEY}`].flatMap((pair) => [
-    "--var",
-    pair,
-  ]);
+  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`].flatMap((pair) => ["--var", pair]);
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
@@ -81,6 +91,7 @@ try {
       "--show-interactive-dev-session=false",
       "--assets",
       folder,
+      ...(values.state === undefined ? [] : ["--persist-to", values.state]),
       ...vars,
     ],
     // No request to Cloudflare: neither usage metrics nor the place this computer is at.
@@ -89,11 +100,15 @@ try {
   );
   const url = `http://localhost:${port}`;
   await worker.waitForLine(/Ready on/);
+  const admin = adminClient(url, LOCAL_ADMIN_TOKEN);
+  for (const [name, declaration] of readTenantsFile(TENANTS)) await admin.apply(name, declaration);
   await warmUp(url, DEMO_KEY, bundle);
+  const demo = await admin.show(DEMO_TENANT);
   console.log(`
 Sortie is ready on ${url}
   model ${bundle.name} (${bundle.fingerprint}), exits ${bundle.exits.join(", ")}
-  key   ${DEMO_KEY}
+  key   ${DEMO_KEY}, a key of the tenant ${DEMO_TENANT} (${TENANTS})
+${(demo?.budgets ?? []).map((budget) => `        ${describeBudget(budget)}`).join("\n")}
 
 curl ${url}/v1/chat/completions -H "authorization: Bearer ${DEMO_KEY}" -H "content-type: application/json" \\
   -d '{"model": "${bundle.name}", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'

@@ -8,15 +8,27 @@ import { secureHeaders } from "hono/secure-headers";
 import { MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUEST_ID_CHARS } from "./api/bounds.ts";
 import { settings } from "./env.ts";
 import { ApiError, type ErrorDetails } from "./errors.ts";
+import { admin, requireAdmin } from "./routes/admin.ts";
 import { chatCompletions } from "./routes/chat-completions.ts";
 import type { AppEnv, Flow } from "./routes/context.ts";
 import { toApiError } from "./routes/failure.ts";
 import { health } from "./routes/health.ts";
 import { models } from "./routes/models.ts";
-import { bearerKey, sameKey } from "./tenant/keys.ts";
+import { usage } from "./routes/usage.ts";
+import { RATE_HEADERS } from "./tenant/headers.ts";
+import { bearerKey } from "./tenant/keys.ts";
+import { wrongKey } from "./tenant/refusal-error.ts";
 
 /** Headers a browser's script may read. */
-const EXPOSED_HEADERS = ["x-request-id", "openai-processing-ms", "x-sortie-exit", "x-sortie-tier", "x-sortie-route"];
+const EXPOSED_HEADERS = [
+  "x-request-id",
+  "openai-processing-ms",
+  "x-sortie-exit",
+  "x-sortie-tier",
+  "x-sortie-route",
+  "x-sortie-cost-usd",
+  ...RATE_HEADERS,
+];
 /** Seconds a browser may remember a preflight: Chromium's longest. */
 const PREFLIGHT_MAX_AGE = 7200;
 
@@ -30,10 +42,14 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.use(crossOrigin());
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   app.use(boundedHeaders);
-  app.use("/v1/*", authenticate, bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  const boundedBody = bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge });
+  app.use("/v1/*", authenticate(flow), boundedBody);
+  app.use("/admin/v1/*", requireAdmin, boundedBody);
 
   app.route("/v1/chat/completions", chatCompletions(flow));
   app.route("/v1/models", models(flow));
+  app.route("/v1/usage", usage(flow));
+  app.route("/admin/v1", admin(flow));
   app.route("/healthz", health(flow));
   return app;
 }
@@ -67,18 +83,20 @@ const boundedHeaders: MiddlewareHandler<AppEnv> = async (c, next) => {
 };
 
 /** Before anything of the body is read. */
-const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const presented = bearerKey(c.req.header("authorization"));
-  const valid = presented !== null && (await sameKey(presented, settings(c.env).apiKey));
-  if (!valid) {
-    const why =
-      presented === null
-        ? "You did not provide an API key. Send it in the Authorization header: 'Authorization: Bearer YOUR_KEY'."
-        : "Incorrect API key provided.";
-    throw refusal(401, "invalid_api_key", why, { "www-authenticate": "Bearer" });
-  }
-  await next();
-};
+function authenticate({ tenants }: Flow): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const presented = bearerKey(c.req.header("authorization"));
+    if (presented === null) {
+      throw wrongKey(
+        "You did not provide an API key. Send it in the Authorization header: 'Authorization: Bearer YOUR_KEY'.",
+      );
+    }
+    const caller = await tenants(c.env).authenticate(presented);
+    if (caller === null) throw wrongKey("Incorrect API key provided.");
+    c.set("caller", caller);
+    await next();
+  };
+}
 
 function tooLarge(): never {
   throw refusal(413, "body_too_large", `The request's body is larger than ${MAX_BODY_BYTES} bytes.`);

@@ -7,9 +7,10 @@ import { settings, type Env, type Settings } from "./env.ts";
 import { ApiError } from "./errors.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
+import { exitsFor, reserve, type Payer } from "./payment.ts";
 import { planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
-import { decideByPrompt } from "./policy/route.ts";
+import { decideByPrompt, type Circumstances } from "./policy/route.ts";
 import { selectModel, type ExitPolicy } from "./policy/selection.ts";
 import { serve } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
@@ -47,34 +48,68 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
 
 /**
  * Answers one chat request. Resolves when the exit is decided and its first token is there.
- * @param signal aborted when the client is gone
+ * @param payer who was authenticated, and pays
+ * @param gone aborted when the client is gone
  * @throws ApiError for everything the client may be told
  */
-export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSignal): Promise<ChatAnswer> {
+export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
   const { bundle, tokenizer, template, router } = deps.catalogue;
   const policy = exitPolicy(request.model, deps.catalogue);
-  const generation = planGeneration(bundle, request, template.encode(request.messages));
-  const circumstances = {
+  const deployment = {
     exits: bundle.exits,
     edgeExits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
     originConfigured: deps.origin !== null,
   };
-  const scores = router === null ? null : scorePrompt(router, request.messages);
-  const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
-  const served = await serve(deps, generation, { decision, policy, circumstances }, signal);
-  return {
-    model: bundle.name,
-    route: served.route,
-    promptTokens: generation.token_ids.length,
-    events: textStream(served.tokens, {
-      detokenizer: createDetokenizer(tokenizer),
-      bytesOf: (id) => tokenizer.bytesOf(id),
-      stop: request.stop,
-      route: () => served.route,
-      promptTokens: generation.token_ids.length,
-      cachedTokens: served.cachedTokens,
-    }),
+  const exits = exitsFor(policy, payer.caller, deployment);
+  const generation = planGeneration(bundle, request, template.encode(request.messages));
+  const promptTokens = generation.token_ids.length;
+  const bill = {
+    promptTokens,
+    maxTokens: generation.max_tokens,
+    exits,
+    deepest: Math.max(...bundle.exits),
+    exitFixed: policy.kind === "fixed",
   };
+  const payment = await reserve(payer, request, bill);
+  const { meter } = payment;
+  try {
+    const circumstances = limitDepth(deployment, exits, payment.maxExit);
+    const scores = router === null ? null : scorePrompt(router, request.messages);
+    const usable = scores?.filter((_, index) => circumstances.exits.includes(bundle.exits[index] ?? 0)) ?? null;
+    const decision = decideByPrompt(policy, usable, router?.thresholds.prompt ?? 1, circumstances);
+    meter.startReading(decision);
+    const affordable = { ...generation, max_tokens: payment.maxTokens };
+    const signal = AbortSignal.any([gone, meter.lost]);
+    const served = await serve(deps, affordable, { decision, policy, circumstances }, signal);
+    meter.startReading(served.route);
+    const route = { ...served.route, reason: served.route.reason + payment.note };
+    return {
+      model: bundle.name,
+      route,
+      promptTokens,
+      headers: payment.headers,
+      events: textStream(meter.count(served.tokens, served.cachedTokens, gone), {
+        detokenizer: createDetokenizer(tokenizer),
+        bytesOf: (id) => tokenizer.bytesOf(id),
+        stop: request.stop,
+        route: () => route,
+        cost: () => meter.cost(),
+        promptTokens,
+        cachedTokens: served.cachedTokens,
+      }),
+    };
+  } catch (error) {
+    // A client that leaves pays for the prompt that was being read; one that we fail pays nothing.
+    await (gone.aborted ? meter.settle() : meter.release());
+    throw error;
+  }
+}
+
+/** The deployment as a request sees it: only the exits it may use, and none deeper than what is paid for. */
+function limitDepth(deployment: Circumstances, allowed: readonly number[], maxExit: number): Circumstances {
+  const within = (exit: number): boolean => exit <= maxExit && allowed.includes(exit);
+  const { exits, edgeExits } = deployment;
+  return { ...deployment, exits: exits.filter(within), edgeExits: edgeExits.filter(within) };
 }
 
 /** @throws ApiError 404 `model_not_found` */

@@ -52,6 +52,8 @@ export type TextEvent =
       readonly timings: Timings | null;
       /** The exit and tier that spoke last. */
       readonly route: Route;
+      /** What the answer costs, in micro-dollars. */
+      readonly cost: number;
     };
 
 /** An answer whose first decision is made. Not reading `events` to the end, or returning early, stops the compute. */
@@ -60,5 +62,7 @@ export interface ChatAnswer {
   readonly model: string;
   readonly route: Route;
   readonly promptTokens: number;
+  /** Rate limits as they stand, for the response. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly events: AsyncIterable<TextEvent>;
 }

@@ -7,18 +7,36 @@ export interface Env {
   readonly ASSETS: Fetcher;
   /** The pool of edge exits. */
   readonly EDGE_EXIT: DurableObjectNamespace;
-  readonly API_KEY: string;
+  /** One object a tenant: keys, budgets, usage. */
+  readonly TENANT: DurableObjectNamespace;
+  /** One object: which tenants there are. */
+  readonly DIRECTORY: DurableObjectNamespace;
   readonly EDGE_EXITS: string;
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
   readonly ORIGIN_SECRET?: string;
   readonly CORS_ORIGINS?: string;
+  readonly ADMIN_TOKEN?: string;
+  readonly LEASE_SECONDS?: string;
 }
+
+/**
+ * The admin token of wrangler.toml, which everyone knows: it opens the admin API on this computer alone
+ * (src/routes/admin.ts).
+ */
+export const LOCAL_ADMIN_TOKEN = "local-development-only";
 
 /** Objects a location; a shard takes four answers at once, so 64 is beyond what one location is asked for. */
 const MAX_SHARDS = 64;
 /** Deepest LLaMA: 126 layers. */
 const MAX_LAYER = 256;
+/** Seconds that a hold lasts without renewal: after a crash a tenant waits no longer for its money. */
+const LEASE_SECONDS = 60;
+/** Seconds; a renewal each third of it must not come faster than an object answers. */
+const MIN_LEASE_SECONDS = 1;
+const MAX_LEASE_SECONDS = 600;
+/** Characters of a token that cannot be guessed: 64 bits in hexadecimal. */
+const MIN_ADMIN_TOKEN_CHARS = 16;
 
 const list = (text: string): string[] =>
   text
@@ -35,7 +53,6 @@ const layerSchema = z.int("must be layer numbers, e.g. 3,6").min(1).max(MAX_LAYE
 
 const environmentSchema = z
   .object({
-    API_KEY: z.string("is missing").regex(/^[\x21-\x7e]+$/, "must be one word of printable ASCII characters"),
     EDGE_EXITS: z
       .string("is missing")
       .transform((text) => list(text).map(Number))
@@ -55,13 +72,27 @@ const environmentSchema = z
         (origins) => origins.every((origin) => origin === "*" || URL.parse(origin)?.origin === origin),
         'must be "*" or origins such as https://app.example, separated by commas',
       ),
+    ADMIN_TOKEN: z
+      .union(
+        [
+          z.literal(""),
+          z
+            .string()
+            .regex(/^[\x21-\x7e]+$/)
+            .min(MIN_ADMIN_TOKEN_CHARS),
+        ],
+        {
+          error: `must be one word of at least ${MIN_ADMIN_TOKEN_CHARS} printable ASCII characters, or empty`,
+        },
+      )
+      .default(""),
+    LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })
   .refine(({ ORIGIN_URL, ORIGIN_SECRET }) => ORIGIN_URL === "" || ORIGIN_SECRET !== "", {
     path: ["ORIGIN_SECRET"],
     error: "must be set when ORIGIN_URL is",
   })
   .transform((env) => ({
-    apiKey: env.API_KEY,
     /** Layers, ascending. */
     edgeExits: env.EDGE_EXITS,
     /** Objects a location. */
@@ -70,11 +101,15 @@ const environmentSchema = z
     origin: env.ORIGIN_URL === "" ? null : { url: env.ORIGIN_URL, secret: env.ORIGIN_SECRET },
     /** Origins of browsers that may read answers; `*` is every one. */
     corsOrigins: env.CORS_ORIGINS,
+    /** null: the admin API is off. */
+    adminToken: env.ADMIN_TOKEN === "" ? null : env.ADMIN_TOKEN,
+    /** How long a hold lasts without renewal. */
+    leaseMs: env.LEASE_SECONDS * 1_000,
   }));
 export type Settings = z.infer<typeof environmentSchema>;
 
 /** The variables of {@link Env} alone. */
-export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT">;
+export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY">;
 
 /**
  * Reads the variables.

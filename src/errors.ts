@@ -16,6 +16,8 @@ export interface ErrorDetails {
   /** The request field at fault, e.g. `messages[0].content`. */
   readonly param?: string | null;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Stands beside `error` in the body: what a program may want to know. */
+  readonly extra?: Readonly<Record<string, unknown>>;
   /** The rich reason: logged, never sent. */
   readonly cause?: unknown;
 }
@@ -27,6 +29,7 @@ export class ApiError extends Error {
   readonly code: string | null;
   readonly param: string | null;
   readonly headers: Readonly<Record<string, string>>;
+  readonly extra: Readonly<Record<string, unknown>>;
 
   constructor(message: string, details: ErrorDetails) {
     super(message, { cause: details.cause });
@@ -36,10 +39,11 @@ export class ApiError extends Error {
     this.code = details.code;
     this.param = details.param ?? null;
     this.headers = details.headers ?? {};
+    this.extra = details.extra ?? {};
   }
 
   /** The body on the wire: all four keys, always. */
   toBody(): { error: { message: string; type: string; param: string | null; code: string | null } } {
-    return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
+    return { error: { message: this.message, type: this.type, param: this.param, code: this.code }, ...this.extra };
   }
 }

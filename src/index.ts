@@ -1,7 +1,10 @@
 /** The Worker's entry: the app around the flow, and the Durable Object classes. */
 import { createApp } from "./app.ts";
 import { chat, chatDeps } from "./chat.ts";
+import { createTenants } from "./tenant/client.ts";
 
 export { EdgeExit } from "./edge/exit-object.ts";
+export { TenantDirectory } from "./tenant/directory-object.ts";
+export { TenantLedger } from "./tenant/tenant-object.ts";
 
-export default createApp({ chat, chatDeps });
+export default createApp({ chat, chatDeps, tenants: createTenants });

@@ -14,6 +14,8 @@ export interface TextStreamOptions {
   readonly stop: readonly string[];
   /** Where the answer comes from, read when it ends. */
   readonly route: () => Route;
+  /** Micro-dollars, read when it ends. */
+  readonly cost: () => number;
   readonly promptTokens: number;
   /** Prompt tokens that were resumed, not computed again: for an answer that ends before its tier says so. */
   readonly cachedTokens: number;
@@ -43,7 +45,7 @@ async function* texts(source: AsyncIterator<TokenEvent>, options: TextStreamOpti
       const rest = held + options.detokenizer.flush();
       if (rest !== "" || waiting.length > 0) yield { type: "text", text: rest, tokens: waiting };
       const { finish_reason: finishReason, usage, timings } = event;
-      yield { type: "end", finishReason, usage, timings, route: options.route() };
+      yield { type: "end", finishReason, usage, timings, route: options.route(), cost: options.cost() };
       return;
     }
     produced.set(event.exit, (produced.get(event.exit) ?? 0) + 1);
@@ -73,7 +75,7 @@ function stopped(produced: ReadonlyMap<number, number>, options: TextStreamOptio
     cached_tokens: options.cachedTokens,
     completion_tokens_by_exit: Object.fromEntries(produced),
   };
-  return { type: "end", finishReason: "stop", usage, timings: null, route: options.route() };
+  return { type: "end", finishReason: "stop", usage, timings: null, route: options.route(), cost: options.cost() };
 }
 
 function describe(event: TokenWithExit, options: TextStreamOptions): TextToken {

@@ -1,6 +1,7 @@
 /** The objects of a chat answer: `chat.completion` and its chunks. Pure. */
-import type { Route, TextEvent, TextToken } from "../conversation.ts";
+import type { TextEvent, TextToken } from "../conversation.ts";
 import type { Usage } from "../generation.ts";
+import { formatUsd } from "../money.ts";
 
 export type TextPiece = Extract<TextEvent, { type: "text" }>;
 export type AnswerEnd = Extract<TextEvent, { type: "end" }>;
@@ -68,10 +69,10 @@ export function textChunk(head: AnswerHead, view: AnswerView, { text, tokens }: 
   };
 }
 
-/** Why the answer ended. With `include_sortie` it also says which exit and tier spoke last. */
+/** Why the answer ended. With `include_sortie` it also says which exit and tier spoke last, and the cost. */
 export function finishChunk(head: AnswerHead, view: AnswerView, end: AnswerEnd) {
   const base = chunk(head, view, {}, null, end.finishReason);
-  return { ...base, ...(view.includeSortie && { sortie: sortieSummary(end.route, end.usage) }) };
+  return { ...base, ...(view.includeSortie && { sortie: sortieSummary(end) }) };
 }
 
 /** The chunk that `stream_options.include_usage` adds: no choices, only the bill. */
@@ -97,8 +98,9 @@ function chunkHead({ id, created, model, fingerprint }: AnswerHead) {
   return { id, object: "chat.completion.chunk", created, model, system_fingerprint: fingerprint };
 }
 
-function sortieSummary({ exit, tier, reason }: Route, usage: Usage) {
-  return { exit, tier, route: reason, completion_tokens_by_exit: usage.completion_tokens_by_exit };
+function sortieSummary({ route: { exit, tier, reason }, usage, cost }: AnswerEnd) {
+  const { completion_tokens_by_exit } = usage;
+  return { exit, tier, route: reason, completion_tokens_by_exit, cost_usd: formatUsd(cost) };
 }
 
 function usageObject(usage: Usage) {

@@ -7,19 +7,21 @@ import { readJson } from "../api/json-body.ts";
 import { requestError } from "../api/request-error.ts";
 import { eventStream, SSE_HEADERS } from "../api/sse.ts";
 import type { Route, TextEvent } from "../conversation.ts";
+import { formatUsd } from "../money.ts";
 import type { AppEnv, Flow } from "./context.ts";
 import { toApiError } from "./failure.ts";
 import { logOutcome, observed } from "./outcome.ts";
+import { payerOf } from "./payer.ts";
 
-export function chatCompletions({ chat, chatDeps }: Flow): Hono<AppEnv> {
+export function chatCompletions(flow: Flow): Hono<AppEnv> {
   return new Hono<AppEnv>().post("/", async (c) => {
     const body = accept(await readJson(c.req.raw));
     const request = toChatRequest(body, c.var.requestId, randomSeed());
     const reader = new AbortController(); // aborted when the answer's stream is cancelled
     const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
-    const deps = await chatDeps(c.env, c.req.raw);
-    const answer = await chat(deps, request, signal);
-    const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var.startedAt));
+    const deps = await flow.chatDeps(c.env, c.req.raw);
+    const answer = await flow.chat(deps, payerOf(c, flow), request, signal);
+    const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var));
     const head = {
       id: `chatcmpl-${crypto.randomUUID().replaceAll("-", "")}`,
       created: Math.floor(Date.now() / 1000),
@@ -27,9 +29,11 @@ export function chatCompletions({ chat, chatDeps }: Flow): Hono<AppEnv> {
       fingerprint: deps.catalogue.bundle.fingerprint,
     };
     const view = viewOf(body);
+    for (const [name, value] of Object.entries(answer.headers)) c.header(name, value);
     if (body.stream !== true) {
       const { pieces, end } = await collect(events);
       setRouteHeaders(c, end.route);
+      c.header("x-sortie-cost-usd", formatUsd(end.cost));
       return c.json(completionObject(head, view, pieces, end));
     }
     const frames = chatFrames(head, view, events, (error) => toApiError(error, c.var.requestId, signal.aborted));

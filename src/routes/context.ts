@@ -1,11 +1,14 @@
 /** What every route sees: bindings, the request's own values, and the flow it may call. */
 import type { chat, chatDeps } from "../chat.ts";
 import type { Env } from "../env.ts";
+import type { Caller } from "../tenant/api.ts";
+import type { createTenants } from "../tenant/client.ts";
 
 /** The flow of src/chat.ts. Passed in, so that routes can be tested without a model. */
 export interface Flow {
   readonly chat: typeof chat;
   readonly chatDeps: typeof chatDeps;
+  readonly tenants: typeof createTenants;
 }
 
 export interface AppEnv {
@@ -14,5 +17,7 @@ export interface AppEnv {
     requestId: string;
     /** Milliseconds since 1970 when the request came. */
     startedAt: number;
+    /** Whose key it has; set on every path under /v1. */
+    caller: Caller;
   };
 }

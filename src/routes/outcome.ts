@@ -3,6 +3,7 @@ import type { AnswerEnd } from "../api/chat-response.ts";
 import { completionTokens } from "../api/chat-response.ts";
 import type { ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
 import { log } from "../log.ts";
+import type { AppEnv } from "./context.ts";
 
 export type Outcome =
   | { readonly kind: "completed"; readonly end: AnswerEnd }
@@ -49,9 +50,16 @@ export function observed(
 }
 
 /** The one line of a chat request that got an answer. Attribute names follow OpenTelemetry's for generative AI. */
-export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Outcome, startedAt: number): void {
+export function logOutcome(
+  request: ChatRequest,
+  answer: ChatAnswer,
+  outcome: Outcome,
+  { startedAt, caller }: Pick<AppEnv["Variables"], "startedAt" | "caller">,
+): void {
   const shared = {
     request_id: request.requestId,
+    tenant: caller.tenant,
+    key_id: caller.keyId,
     "gen_ai.request.model": request.model,
     "gen_ai.response.model": answer.model,
     first_exit: answer.route.exit,
@@ -64,7 +72,7 @@ export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Ou
     log(`chat.${outcome.kind}`, fields, outcome.kind === "failed" ? "error" : "info");
     return;
   }
-  const { usage, timings, finishReason, route } = outcome.end;
+  const { usage, timings, finishReason, route, cost } = outcome.end;
   log("chat.completed", {
     ...shared,
     exit: route.exit,
@@ -74,6 +82,7 @@ export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Ou
     "gen_ai.usage.output_tokens": completionTokens(usage),
     cached_tokens: usage.cached_tokens,
     tokens_by_exit: usage.completion_tokens_by_exit,
+    cost_micro_usd: cost,
     ...timings,
   });
 }

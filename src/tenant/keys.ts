@@ -1,24 +1,55 @@
-/** API keys: reading one from a request, and comparing it without telling how much of it was right. */
+/** API keys `sk-sortie-<tenant>-<secret>`: read, made, and compared without telling how much of one was right. */
+import { TENANT_NAME } from "./policy.ts";
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
+const PREFIX = "sk-sortie-";
+/** Characters of a key that are looked at: the longest tenant's name and secret are far shorter. */
+const MAX_KEY_CHARS = 256;
+/** Bits of a made secret: beyond any guessing. */
+const SECRET_BYTES = 24;
 
 /** The key in an `Authorization` header; null when there is none. */
 export function bearerKey(authorization: string | undefined): string | null {
   return BEARER.exec(authorization ?? "")?.[1] ?? null;
 }
 
-/**
- * Whether two keys are the same. Their SHA-256 digests are compared in constant time, so neither the position of the
- * first difference nor the length of the right key shows in the time it takes.
- */
-export async function sameKey(presented: string, expected: string): Promise<boolean> {
-  const [left, right] = await Promise.all([digest(presented), digest(expected)]);
-  let difference = 0;
-  for (let at = 0; at < left.length; at++) difference |= (left[at] ?? 0) ^ (right[at] ?? 0);
+export interface ApiKey {
+  readonly tenant: string;
+  /** Without a hyphen: the last one ends the tenant's name. */
+  readonly secret: string;
+}
+
+/** Reads a key; null when it cannot be one. */
+export function parseKey(text: string): ApiKey | null {
+  if (!text.startsWith(PREFIX) || text.length > MAX_KEY_CHARS) return null;
+  const rest = text.slice(PREFIX.length);
+  const at = rest.lastIndexOf("-");
+  const tenant = rest.slice(0, Math.max(at, 0));
+  const secret = rest.slice(at + 1);
+  return TENANT_NAME.test(tenant) && secret !== "" ? { tenant, secret } : null;
+}
+
+export function formatKey({ tenant, secret }: ApiKey): string {
+  return `${PREFIX}${tenant}-${secret}`;
+}
+
+/** A new secret, in hexadecimal. */
+export function newSecret(): string {
+  return hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
+}
+
+/** SHA-256 in hexadecimal: what is stored and sent instead of a secret. */
+export async function sha256(secret: string): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret))));
+}
+
+/** Whether two digests of one length are the same, in a time that does not depend on where they differ. */
+export function sameDigest(left: string, right: string): boolean {
+  let difference = left.length ^ right.length;
+  for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at % right.length);
   return difference === 0;
 }
 
-/** `[32]` */
-async function digest(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -66,6 +66,8 @@ describe("a whole answer", () => {
     expect(headers.get("x-sortie-exit")).toBe("12");
     expect(headers.get("x-sortie-tier")).toBe("origin");
     expect(headers.get("x-sortie-route")).toBe("gate=prefill; reason=hard");
+    expect(headers.get("x-sortie-cost-usd")).toBe("0.001234");
+    expect(headers.get("x-ratelimit-limit-requests")).toBe("60");
   });
 
   test("log-probabilities when asked", async () => {
@@ -88,6 +90,9 @@ describe("a whole answer", () => {
       "gen_ai.usage.input_tokens": 7,
       "gen_ai.usage.output_tokens": 3,
       tokens_by_exit: { 3: 2, 12: 1 },
+      tenant: "demo",
+      key_id: "key_1",
+      cost_micro_usd: 1_234,
       first_exit: 3,
       exit: 12,
       prefill_ms: 2,
@@ -162,6 +167,7 @@ describe("a streamed answer", () => {
       tier: "origin",
       route: "gate=prefill; reason=hard",
       completion_tokens_by_exit: { 3: 2, 12: 1 },
+      cost_usd: "0.001234",
     });
   });
 

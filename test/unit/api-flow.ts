@@ -4,9 +4,21 @@ import type { ChatDeps } from "../../src/chat.ts";
 import type { ChatAnswer, ChatRequest, TextEvent, TextToken } from "../../src/conversation.ts";
 import type { Env } from "../../src/env.ts";
 import type { Flow } from "../../src/routes/context.ts";
+import type { Caller } from "../../src/tenant/api.ts";
+import type { Tenants } from "../../src/tenant/client.ts";
+import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
+import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
 
 export const KEY = "sk-sortie-demo-local";
-export const ENV = { API_KEY: KEY, EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example" } as unknown as Env;
+export const ADMIN_TOKEN = "a-token-for-tests-only";
+export const ENV = { EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example", ADMIN_TOKEN } as unknown as Env;
+
+export const CALLER: Caller = {
+  tenant: "demo",
+  keyId: "key_1",
+  limits: NO_KEY_LIMITS,
+  policy: { exits: null, prices: DEFAULT_PRICES },
+};
 
 export function token(text: string, exit = 3, logprob = -0.5): TextToken {
   return { text, bytes: [...new TextEncoder().encode(text)], logprob, exit, top: [{ text, bytes: [1], logprob }] };
@@ -22,6 +34,7 @@ export const END: TextEvent = {
   usage: { prompt_tokens: 7, cached_tokens: 4, completion_tokens_by_exit: { 3: 2, 12: 1 } },
   timings: { queue_ms: 1, prefill_ms: 2, decode_ms: 3 },
   route: { exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" },
+  cost: 1_234,
 };
 
 export interface Script {
@@ -30,6 +43,7 @@ export interface Script {
   /** Thrown instead of answering. */
   readonly refusal?: unknown;
   readonly deps?: Partial<ChatDeps>;
+  readonly tenants?: Partial<Tenants>;
 }
 
 async function* defaultEvents(): AsyncGenerator<TextEvent, void> {
@@ -54,7 +68,13 @@ export function scriptedApp(script: Script = {}) {
   } as unknown as ChatDeps;
   const flow: Flow = {
     chatDeps: async () => deps,
-    async chat(_, request, signal): Promise<ChatAnswer> {
+    tenants: () => ({
+      authenticate: async (key) => (key === KEY ? CALLER : null),
+      tenant: () => ({}) as never,
+      directory: {} as never,
+      ...script.tenants,
+    }),
+    async chat(_deps, _payer, request, signal): Promise<ChatAnswer> {
       asked.push(request);
       signals.push(signal);
       if (script.refusal !== undefined) throw script.refusal;
@@ -62,6 +82,7 @@ export function scriptedApp(script: Script = {}) {
         model: "tiny",
         route: { exit: 3, tier: "edge", reason: "gate=prompt; score=0.900; reason=easy" },
         promptTokens: 7,
+        headers: { "x-ratelimit-limit-requests": "60" },
         events: (script.events ?? defaultEvents)(signal),
       };
     },

@@ -1,37 +1,47 @@
 import { describe, expect, test, vi } from "vitest";
 import { settings } from "../../src/env.ts";
 import { describeError, log } from "../../src/log.ts";
-import { bearerKey, sameKey } from "../../src/tenant/keys.ts";
 
 const variables = {
-  API_KEY: "sk-sortie-demo-local",
   EDGE_EXITS: "6, 3",
   EDGE_SHARDS: "2",
   ORIGIN_URL: "http://127.0.0.1:8788",
   ORIGIN_SECRET: "local-development-only",
   CORS_ORIGINS: "https://app.example, https://b.example:8443",
+  ADMIN_TOKEN: "local-development-only",
+  LEASE_SECONDS: "30",
 };
 
 describe("settings", () => {
   test("strings become what they mean", () => {
     expect(settings(variables)).toEqual({
-      apiKey: "sk-sortie-demo-local",
       edgeExits: [3, 6],
       edgeShards: 2,
       origin: { url: "http://127.0.0.1:8788", secret: "local-development-only" },
       corsOrigins: ["https://app.example", "https://b.example:8443"],
+      adminToken: "local-development-only",
+      leaseMs: 30_000,
     });
   });
 
   test("what may be left out", () => {
-    const { API_KEY, EDGE_EXITS } = variables;
-    expect(settings({ API_KEY, EDGE_EXITS })).toMatchObject({ edgeShards: 1, origin: null, corsOrigins: [] });
+    const { EDGE_EXITS } = variables;
+    expect(settings({ EDGE_EXITS })).toEqual({
+      edgeExits: [3, 6],
+      edgeShards: 1,
+      origin: null,
+      corsOrigins: [],
+      adminToken: null,
+      leaseMs: 60_000,
+    });
     expect(settings({ ...variables, ORIGIN_URL: "" }).origin).toBeNull();
   });
 
   test.each([
-    ["API_KEY", ""],
-    ["API_KEY", "two words"],
+    ["ADMIN_TOKEN", "short"],
+    ["ADMIN_TOKEN", "two words, long enough"],
+    ["LEASE_SECONDS", "0"],
+    ["LEASE_SECONDS", "forever"],
     ["EDGE_EXITS", ""],
     ["EDGE_EXITS", "three"],
     ["EDGE_EXITS", "0"],
@@ -49,24 +59,8 @@ describe("settings", () => {
   });
 
   test("every variable that is wrong is named at once", () => {
-    expect(() => settings({ ...variables, API_KEY: "", EDGE_SHARDS: "x" })).toThrow(/API_KEY .*; EDGE_SHARDS /);
+    expect(() => settings({ ...variables, EDGE_EXITS: "", EDGE_SHARDS: "x" })).toThrow(/EDGE_EXITS .*; EDGE_SHARDS /);
   });
-});
-
-describe("keys", () => {
-  test("only the same key is the same", async () => {
-    expect(await sameKey("abc", "abc")).toBe(true);
-    for (const other of ["", "ab", "abcd", "abd", "ABC"]) expect(await sameKey(other, "abc")).toBe(false);
-  });
-
-  test.each([
-    ["Bearer abc", "abc"],
-    ["bearer abc", "abc"],
-    ["Bearer", null],
-    ["Bearer a b", null],
-    ["Basic abc", null],
-    [undefined, null],
-  ])("%j carries %j", (header, key) => expect(bearerKey(header)).toBe(key));
 });
 
 describe("log", () => {

@@ -45,6 +45,7 @@ function setup(text: string, stop: readonly string[]) {
     bytesOf: (id) => encoder.encode(String.fromCodePoint(id)),
     stop,
     route: () => route,
+    cost: () => 17,
     promptTokens: 4,
     cachedTokens: 2,
   });

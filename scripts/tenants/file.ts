@@ -1,0 +1,155 @@
+/** `tenants.toml`: the schema of what people write, and the declarations that the admin API takes. */
+import { existsSync, readFileSync } from "node:fs";
+import { parse } from "smol-toml";
+import { z } from "zod";
+import { parseUsd } from "../../src/money.ts";
+import { declaredKeySchema, type Declaration } from "../../src/routes/admin-schemas.ts";
+import {
+  budgetSchema,
+  keyLimitsSchema,
+  policySchema,
+  type PriceList,
+  ratesSchema,
+  tenantNameSchema,
+} from "../../src/tenant/policy.ts";
+import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
+
+/** A sum that is a whole number of micro-dollars. */
+const dollars = z
+  .number()
+  .min(0)
+  .refine((value) => parseUsd(value) !== null, "must not be finer than a millionth of a dollar");
+
+const priceFileSchema = z
+  .strictObject({ input: dollars, cached_input: dollars, output: dollars })
+  .describe("Dollars per million tokens.");
+
+const pricesFileSchema = priceFileSchema
+  .partial()
+  .extend({
+    exits: z
+      .record(z.string().regex(/^[1-9][0-9]{0,2}$/), priceFileSchema)
+      .optional()
+      .describe("Prices of single exits, by layer; without them an exit costs in proportion to its layers."),
+  })
+  .describe("Dollars per million tokens at the deepest exit.");
+
+const { exits, budget_share: budgetShare, requests_per_minute: keyRequests } = keyLimitsSchema.shape;
+
+const keyFileSchema = z
+  .strictObject({
+    label: declaredKeySchema.shape.label.describe("Who or what uses it."),
+    secret_sha256: declaredKeySchema.shape.secret_sha256.describe(
+      "SHA-256 of what follows the last hyphen of the key.",
+    ),
+    expires_at: declaredKeySchema.shape.expires_at.unwrap().optional().describe("ISO 8601, or a TOML date-time."),
+    exits: exits.unwrap().optional().describe("The only exits that it may use."),
+    budget_share: budgetShare.unwrap().optional().describe("The share of every budget that it may use."),
+    requests_per_minute: keyRequests.unwrap().optional(),
+  })
+  .describe("A key whose secret you have made. `key create` makes others.");
+
+const budgetFileSchema = z.strictObject({
+  name: budgetSchema.shape.name.optional().describe("Default: the period."),
+  period: budgetSchema.shape.period.describe("UTC; weeks begin on Monday; none never resets."),
+  limit_usd: dollars.describe("Hard limit: what does not fit is refused."),
+  soft_limits: budgetSchema.shape.soft_limits
+    .optional()
+    .describe("From such a share of the limit on, spent or held, no request runs deeper than max_exit."),
+});
+
+const ratesFileSchema = z.strictObject({
+  requests_per_minute: ratesSchema.shape.requests_per_minute.unwrap().optional(),
+  tokens_per_minute: ratesSchema.shape.tokens_per_minute.unwrap().optional(),
+  concurrent_requests: ratesSchema.shape.concurrent_requests.unwrap().optional(),
+});
+
+const tenantFileSchema = z.strictObject({
+  name: tenantNameSchema.describe("Part of every key: sk-sortie-<name>-<secret>."),
+  exits: exits.unwrap().optional().describe("The only exits that may answer; default: all."),
+  prices: pricesFileSchema.optional(),
+  rates: ratesFileSchema.optional(),
+  budgets: z.array(budgetFileSchema).optional(),
+  keys: z.array(keyFileSchema).optional(),
+});
+
+export const tenantsFileSchema = z
+  .strictObject({
+    prices: pricesFileSchema.optional(),
+    tenants: z
+      .array(tenantFileSchema)
+      .refine((tenants) => new Set(tenants.map(({ name }) => name)).size === tenants.length, "names must differ"),
+  })
+  .meta({ title: "tenants.toml of Sortie" });
+type TenantsFile = z.infer<typeof tenantsFileSchema>;
+type PricesFile = z.infer<typeof pricesFileSchema>;
+
+/** What tenants.toml declares, by tenant. */
+export type Declarations = ReadonlyMap<string, Declaration>;
+
+/** @throws Error that says what to do */
+export function readTenantsFile(path: string): Declarations {
+  if (!existsSync(path)) {
+    throw new Error(`There is no ${path}. Copy tenants.example.toml and change it, or name a file with --file.`);
+  }
+  return parseTenantsFile(readFileSync(path, "utf8"), path);
+}
+
+/** @throws Error naming the line or the fields at fault */
+export function parseTenantsFile(text: string, path: string): Declarations {
+  const parsed = tenantsFileSchema.safeParse(plain(parseToml(text, path)));
+  if (!parsed.success) throw new Error(`${path} does not fit its schema:\n${z.prettifyError(parsed.error)}`);
+  return new Map(parsed.data.tenants.map((tenant) => [tenant.name, declaration(tenant, parsed.data.prices)]));
+}
+
+function parseToml(text: string, path: string): unknown {
+  try {
+    return parse(text);
+  } catch (cause) {
+    throw new Error(`${path} is not TOML: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** TOML's dates as ISO 8601. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value)) as unknown;
+}
+
+function declaration(tenant: TenantsFile["tenants"][number], shared: PricesFile | undefined): Declaration {
+  const budgets = (tenant.budgets ?? []).map(({ name, period, limit_usd, soft_limits }) => ({
+    name: name ?? period,
+    period,
+    limit_micro_usd: parseUsd(limit_usd) ?? 0,
+    soft_limits: soft_limits ?? [],
+  }));
+  const rates = {
+    requests_per_minute: tenant.rates?.requests_per_minute ?? null,
+    tokens_per_minute: tenant.rates?.tokens_per_minute ?? null,
+    concurrent_requests: tenant.rates?.concurrent_requests ?? null,
+  };
+  const prices = priceList(priceList(DEFAULT_PRICES, shared), tenant.prices);
+  const keys = (tenant.keys ?? []).map((key) => ({
+    label: key.label,
+    secret_sha256: key.secret_sha256,
+    expires_at: key.expires_at === undefined ? null : new Date(key.expires_at).toISOString(),
+    limits: {
+      exits: key.exits ?? null,
+      budget_share: key.budget_share ?? null,
+      requests_per_minute: key.requests_per_minute ?? null,
+    },
+  }));
+  return { policy: policySchema.parse({ budgets, rates, exits: tenant.exits ?? null, prices }), keys };
+}
+
+/** Prices with what a table of the file says instead. */
+function priceList(base: PriceList, file: PricesFile | undefined): PriceList {
+  if (file === undefined) return base;
+  const { exits: own = {}, ...full } = file;
+  const micro = (price: Partial<Record<string, number>>) =>
+    Object.fromEntries(Object.entries(price).map(([name, usd = 0]) => [name, parseUsd(usd) ?? 0]));
+  const single = Object.fromEntries(Object.entries(own).map(([exit, price]) => [exit, micro(price)]));
+  return policySchema.shape.prices.parse({
+    full_depth: { ...base.full_depth, ...micro(full) },
+    exits: { ...base.exits, ...single },
+  });
+}

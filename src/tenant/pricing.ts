@@ -1,0 +1,102 @@
+/** What tokens cost at an exit, and the most a request can cost. Pure integer arithmetic. */
+import type { MicroUsd } from "../money.ts";
+import type { Price, PriceList } from "./policy.ts";
+
+/** Prices are per so many tokens. */
+const PRICE_TOKENS = 1_000_000;
+
+/** What a deployment charges when tenants.toml names no price. */
+export const DEFAULT_PRICES: PriceList = {
+  full_depth: { input: 100_000, cached_input: 50_000, output: 400_000 }, // $0.10, $0.05, $0.40 per million tokens
+  exits: {},
+};
+
+/** Tokens of one request at one exit. */
+export interface ExitTokens {
+  readonly exit: number;
+  readonly tier: "edge" | "origin";
+  /** Prompt tokens, the cached ones among them. */
+  readonly promptTokens: number;
+  /** Prompt tokens that an earlier request had computed. */
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
+/** {@link ExitTokens} and their cost: one usage record. */
+export interface UsageLine extends ExitTokens {
+  readonly cost: MicroUsd;
+}
+
+/**
+ * Micro-dollars per million tokens at an exit: as configured, otherwise in proportion to the layers that run, rounded up.
+ * @param deepest the deployment's deepest exit, which costs the full price
+ */
+export function priceOf(prices: PriceList, exit: number, deepest: number): Price {
+  const own = prices.exits[String(exit)];
+  if (own) return own;
+  const part = (full: number): number => Math.ceil((full * exit) / deepest);
+  const { input, cached_input: cached, output } = prices.full_depth;
+  return { input: part(input), cached_input: part(cached), output: part(output) };
+}
+
+/**
+ * Prices a request's tokens. The sum is rounded up once, so it never passes {@link upperBound} of the same tokens.
+ */
+export function priced(prices: PriceList, deepest: number, tokens: readonly ExitTokens[]): UsageLine[] {
+  let exact = 0; // millionths of a micro-dollar
+  let charged = 0;
+  return tokens.map((line) => {
+    const price = priceOf(prices, line.exit, deepest);
+    const fresh = line.promptTokens - line.cachedTokens;
+    exact += fresh * price.input + line.cachedTokens * price.cached_input + line.completionTokens * price.output;
+    const cost = Math.ceil(exact / PRICE_TOKENS) - charged;
+    charged += cost;
+    return { ...line, cost };
+  });
+}
+
+/** The most a request can cost when only these exits may run it, whichever of them does and whatever is cached. */
+export function upperBound(
+  prices: PriceList,
+  exits: readonly number[],
+  deepest: number,
+  promptTokens: number,
+  maxTokens: number,
+): MicroUsd {
+  const all = exits.map((exit) => priceOf(prices, exit, deepest));
+  const input = Math.max(...all.map((price) => Math.max(price.input, price.cached_input)));
+  const output = Math.max(...all.map((price) => price.output));
+  return Math.ceil((promptTokens * input + maxTokens * output) / PRICE_TOKENS);
+}
+
+/** One way to serve a request: how deep, how long, and the most that costs. */
+export interface Offer {
+  readonly maxExit: number;
+  readonly maxTokens: number;
+  readonly bound: MicroUsd;
+}
+
+/** Tokens below which a shortened answer is not worth having. */
+const MIN_SHORTENED_TOKENS = 16;
+
+/**
+ * The ways to serve a request, best first: the full answer from the deepest exit to the shallowest; then, where the
+ * caller left its length open, ever shorter answers at the shallowest.
+ * @param exits the exits that may answer, ascending, at least one
+ */
+export function offers(
+  prices: PriceList,
+  exits: readonly number[],
+  deepest: number,
+  request: { readonly promptTokens: number; readonly maxTokens: number; readonly mayShorten: boolean },
+): Offer[] {
+  const offer = (depth: number, maxTokens: number): Offer => {
+    const within = exits.slice(0, depth);
+    const bound = upperBound(prices, within, deepest, request.promptTokens, maxTokens);
+    return { maxExit: Math.max(...within), maxTokens, bound };
+  };
+  const list = exits.map((_, index) => offer(exits.length - index, request.maxTokens));
+  if (!request.mayShorten) return list;
+  for (let tokens = request.maxTokens >> 1; tokens >= MIN_SHORTENED_TOKENS; tokens >>= 1) list.push(offer(1, tokens));
+  return list;
+}

@@ -1,0 +1,156 @@
+/**
+ * The Durable Object of one tenant: its policy, keys and ledger. src/tenant/ledger decides on a state in memory; every
+ * change is written in the same turn, and an answer leaves only when it is on disk.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { log } from "../log.ts";
+import type {
+  Caller,
+  NewKey,
+  NewKeyAnswer,
+  ReserveAnswer,
+  ReserveRequest,
+  TenantApi,
+  TenantDeclaration,
+  TenantView,
+  UsageView,
+} from "./api.ts";
+import { declaredChanges, findKey, isValid, MAX_KEYS, newKeyId, putKey, readKeys } from "./key-store.ts";
+import { newSecret, sha256 } from "./keys.ts";
+import { costOf, renew, settle } from "./ledger/finish.ts";
+import { reserve } from "./ledger/reserve.ts";
+import { usageByDay, wasCharged } from "./ledger-store.ts";
+import { NO_KEY_LIMITS } from "./policy.ts";
+import type { UsageLine } from "./pricing.ts";
+import { migrate } from "./tables.ts";
+import { TenantMemory } from "./tenant-memory.ts";
+import { readTenant, writeTenant } from "./tenant-store.ts";
+
+export class TenantLedger extends DurableObject implements TenantApi {
+  readonly #memory: TenantMemory;
+
+  constructor(ctx: DurableObjectState, env: never) {
+    super(ctx, env);
+    this.#memory = new TenantMemory(ctx.storage);
+  }
+
+  async authenticate(digest: string): Promise<Caller | null> {
+    const { tenant } = this.#memory;
+    const open = tenant?.row.closedAt === null ? tenant : null;
+    const key = findKey(open?.keys ?? [], digest, Date.now());
+    if (open === null || key === null) return null;
+    const { exits, prices } = open.row.policy;
+    return { tenant: open.row.name, keyId: key.id, limits: key.limits, policy: { exits, prices } };
+  }
+
+  async reserve({ keyId, leaseMs, ...request }: ReserveRequest): Promise<ReserveAnswer> {
+    const key = this.#memory.usableKey(keyId);
+    if (key === null) return { ok: false, refusal: { kind: "key_invalid" }, rates: null };
+    const { row, ledger } = this.#memory.opened;
+    if (wasCharged(this.#sql, request.id)) throw new Error("a reservation's id was used before");
+    const result = reserve(ledger, row.policy, { ...request, key }, leaseMs, Date.now());
+    this.#memory.keep(result, request.id);
+    if (!result.ok) return { ok: false, refusal: result.refusal, rates: result.rates };
+    const { offer, lowered, rates } = result.grant;
+    return { ok: true, offer, lowered, rates };
+  }
+
+  async renew(id: string, metered: readonly UsageLine[], leaseMs: number): Promise<boolean> {
+    const { row, ledger } = this.#memory.opened;
+    const keyId = ledger.holds.get(id)?.keyId;
+    const usable = keyId !== undefined && this.#memory.usableKey(keyId) !== null;
+    const result = renew(ledger, row.policy, id, metered, usable ? leaseMs : 0, Date.now());
+    this.#memory.keep(result, id);
+    return usable && result.leaseEnds !== null;
+  }
+
+  async settle(id: string, lines: readonly UsageLine[]): Promise<boolean> {
+    const { row, ledger } = this.#memory.opened;
+    const bound = ledger.holds.get(id)?.bound ?? Infinity;
+    if (costOf(lines) > bound) log("ledger.capped", { hold: id, bound, cost: costOf(lines) }, "error");
+    const result = settle(ledger, row.policy, id, lines, Date.now());
+    this.#memory.keep(result, id);
+    return result.settled;
+  }
+
+  async usage(from: number, to: number): Promise<UsageView | null> {
+    if (this.#memory.tenant === null) return null;
+    this.#memory.expireDue();
+    return { rows: usageByDay(this.#sql, from, to), budgets: this.#memory.budgets };
+  }
+
+  async apply(name: string, { policy, keys: declared }: TenantDeclaration): Promise<boolean> {
+    this.#memory.expireDue();
+    const now = Date.now();
+    const changed = this.ctx.storage.transactionSync(() => {
+      migrate(this.#sql);
+      const before = readTenant(this.#sql);
+      const keys = readKeys(this.#sql);
+      const changes = declaredChanges(keys, declared, now);
+      const same = before?.closedAt === null && JSON.stringify(before.policy) === JSON.stringify(policy);
+      if (same && changes.length === 0) return false;
+      const after = [...keys.filter(({ id }) => !changes.some((key) => key.id === id)), ...changes];
+      if (after.filter((key) => isValid(key, now)).length > MAX_KEYS)
+        throw new Error(`more than ${MAX_KEYS} valid keys`);
+      writeTenant(this.#sql, { name, policy, appliedAt: now, closedAt: null });
+      for (const key of changes) putKey(this.#sql, key);
+      return true;
+    });
+    if (changed) this.#memory.load();
+    return changed;
+  }
+
+  async close(): Promise<boolean> {
+    const { tenant } = this.#memory;
+    if (tenant?.row.closedAt !== null) return false;
+    writeTenant(this.#sql, { ...tenant.row, closedAt: Date.now() });
+    this.#memory.load();
+    return true;
+  }
+
+  async describe(): Promise<TenantView | null> {
+    if (this.#memory.tenant === null) return null;
+    this.#memory.expireDue();
+    const { row, keys, ledger } = this.#memory.opened;
+    const views = keys.map(({ secretSha256, ...key }) => ({ ...key, digestPrefix: secretSha256.slice(0, 8) }));
+    const { name, policy, closedAt } = row;
+    return { name, policy, closedAt, keys: views, budgets: this.#memory.budgets, holds: ledger.holds.size };
+  }
+
+  async createKey({ label, limits, expiresAt, replaces }: NewKey): Promise<NewKeyAnswer> {
+    if (this.#memory.tenant === null) return { ok: false, reason: "no_tenant" };
+    const secret = newSecret();
+    const secretSha256 = await sha256(secret);
+    const old = replaces === null ? null : this.#memory.usableKey(replaces.id);
+    if (replaces !== null && old === null) return { ok: false, reason: "no_such_key" };
+    if (this.#memory.validKeys.length >= MAX_KEYS) return { ok: false, reason: "too_many_keys" };
+    const [id, now] = [newKeyId(), Date.now()];
+    const own = limits ?? old?.limits ?? NO_KEY_LIMITS;
+    this.ctx.storage.transactionSync(() => {
+      const made = { id, secretSha256, label, limits: own, declared: false, createdAt: now };
+      putKey(this.#sql, { ...made, expiresAt, revokedAt: null });
+      if (old === null || replaces === null) return;
+      const ends = now + replaces.overlapMs;
+      putKey(this.#sql, { ...old, expiresAt: Math.min(old.expiresAt ?? ends, ends) });
+    });
+    this.#memory.load();
+    return { ok: true, id, secret };
+  }
+
+  async revokeKey(id: string): Promise<boolean> {
+    const key = this.#memory.tenant?.keys.find((each) => each.id === id);
+    if (key === undefined || key.revokedAt !== null) return false;
+    putKey(this.#sql, { ...key, revokedAt: Date.now() });
+    this.#memory.load();
+    return true;
+  }
+
+  /** Leases that are over. */
+  override async alarm(): Promise<void> {
+    this.#memory.alarm();
+  }
+
+  get #sql(): SqlStorage {
+    return this.ctx.storage.sql;
+  }
+}
