@@ -3,6 +3,17 @@ import { digits, table } from "../report.ts";
 import { difference, figures, median, ratio, type Results } from "../rounds.ts";
 import { type Concurrency, CONCURRENCIES, subjectName } from "./target.ts";
 
+/** Names of what is always measured. */
+export const BARE = "bare Hono route";
+export const LEDGER = "authenticate + reserve + settle";
+export const RELAY = "Hono route that asks the upstream";
+export const SORTIE = "Sortie, key + budgets + limits";
+
+/** Milliseconds that authentication, reservation and settlement may add at concurrency 1: unseen beside a first token. */
+const MAX_ADDED_MS = 3;
+/** Pairs of reserve + settle a second that one tenant's object must do. */
+const MIN_PAIRS_PER_S = 400;
+
 /** Medians over rounds of one target. */
 export interface TargetSummary {
   readonly target: string;
@@ -17,41 +28,41 @@ export interface TargetSummary {
   readonly added_p99_ms: number;
 }
 
-export function summarise(results: Results, target: string, bare: string): TargetSummary[] {
+const of = (results: Results, target: string, concurrency: Concurrency, figure: string) =>
+  figures(results, subjectName(target, concurrency), figure);
+
+export function summarise(results: Results, target: string): TargetSummary[] {
   return CONCURRENCIES.map((concurrency) => {
-    const of = (name: string, figure: string) => figures(results, subjectName(name, concurrency), figure);
+    const own = (figure: string) => of(results, target, concurrency, figure);
+    const added = (figure: string) => difference(own(figure), of(results, BARE, concurrency, figure));
     return {
       target,
       concurrency,
-      p50_ms: median(of(target, "p50_ms")),
-      p99_ms: median(of(target, "p99_ms")),
-      per_s: median(of(target, "per_s")),
-      cpu_ms: median(of(target, "cpu_ms")),
-      added_p50_ms: difference(of(target, "p50_ms"), of(bare, "p50_ms")),
-      added_p99_ms: difference(of(target, "p99_ms"), of(bare, "p99_ms")),
+      p50_ms: median(own("p50_ms")),
+      p99_ms: median(own("p99_ms")),
+      per_s: median(own("per_s")),
+      cpu_ms: median(own("cpu_ms")),
+      added_p50_ms: added("p50_ms"),
+      added_p99_ms: added("p99_ms"),
     };
   });
 }
 
-/** Median over rounds of the requests a second of one target / another's. */
-export function timesFaster(results: Results, a: string, b: string, concurrency: Concurrency): number {
-  const of = (name: string) => figures(results, subjectName(name, concurrency), "per_s");
-  return ratio(of(a), of(b));
-}
-
 export function requestTable(rows: readonly TargetSummary[]): string {
   return table(
-    ["concurrency", "what answers", "p50 ms", "p99 ms", "requests/s", "CPU ms", "p50 added ms", "p99 added ms"],
-    rows.map((row) => [
-      `${row.concurrency}`,
-      row.target,
-      digits(row.p50_ms),
-      digits(row.p99_ms),
-      digits(row.per_s),
-      Number.isNaN(row.cpu_ms) ? "" : digits(row.cpu_ms),
-      digits(row.added_p50_ms),
-      digits(row.added_p99_ms),
-    ]),
+    ["at once", "what answers", "p50 ms", "p99 ms", "requests/s", "CPU ms", "p50 added ms", "p99 added ms"],
+    rows
+      .toSorted((a, b) => a.concurrency - b.concurrency)
+      .map((row) => [
+        `${row.concurrency}`,
+        row.target,
+        digits(row.p50_ms),
+        digits(row.p99_ms),
+        digits(row.per_s),
+        Number.isNaN(row.cpu_ms) ? "" : digits(row.cpu_ms),
+        digits(row.added_p50_ms),
+        digits(row.added_p99_ms),
+      ]),
   );
 }
 
@@ -62,9 +73,39 @@ export interface Verdict {
   readonly met: boolean;
 }
 
-export function verdictTable(verdicts: readonly Verdict[]): string {
+/** @param rival the gateway with keys that Sortie must outrun; null when it could not be measured */
+export function verdicts(results: Results, rival: string | null): Verdict[] {
+  const added = difference(of(results, LEDGER, 1, "p50_ms"), of(results, BARE, 1, "p50_ms"));
+  const pairs = median(of(results, LEDGER, 16, "per_s"));
+  const judged: Verdict[] = [
+    {
+      target: `authentication + reserve + settle add at most ${MAX_ADDED_MS} ms (p50, 1 at once)`,
+      measured: `${digits(added)} ms`,
+      met: added <= MAX_ADDED_MS,
+    },
+    {
+      target: `one tenant's ledger does at least ${MIN_PAIRS_PER_S} reserve + settle a second (16 at once)`,
+      measured: `${digits(pairs)}/s`,
+      met: pairs >= MIN_PAIRS_PER_S,
+    },
+  ];
+  if (rival === null) return judged;
+  return [
+    ...judged,
+    ...CONCURRENCIES.map((concurrency) => {
+      const faster = ratio(of(results, SORTIE, concurrency, "per_s"), of(results, rival, concurrency, "per_s"));
+      return {
+        target: `more requests/s than ${rival} (${concurrency} at once)`,
+        measured: `${digits(faster)} times`,
+        met: faster > 1,
+      };
+    }),
+  ];
+}
+
+export function verdictTable(judged: readonly Verdict[]): string {
   return table(
     ["target", "measured", "met"],
-    verdicts.map(({ target, measured, met }) => [target, measured, met ? "yes" : "no"]),
+    judged.map(({ target, measured, met }) => [target, measured, met ? "yes" : "no"]),
   );
 }

@@ -41,7 +41,14 @@ export async function startWorkers(variables: Readonly<Record<string, string>>, 
         bindings: { ...sortie.bindings, ...variables },
         serviceBindings: { ASSETS: bundleFile },
       },
-      { ...probe, bindings: { UPSTREAM: upstream } },
+      {
+        ...probe,
+        bindings: { UPSTREAM: upstream },
+        durableObjects: {
+          TENANT: { className: "TenantLedger", scriptName: "sortie", useSQLite: true },
+          DIRECTORY: { className: "TenantDirectory", scriptName: "sortie", useSQLite: true },
+        },
+      },
     ],
   });
   const miniflare = new Miniflare(options);
