@@ -1,7 +1,10 @@
 /** The whole project as a newcomer starts it: `npm run dev` on a free port, its log at hand. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 /** A cold start makes the bundle, loads both tiers and warms every exit: about 20 s on two busy cores. */
@@ -36,7 +39,8 @@ export async function startServer(
   options: readonly string[] = [],
 ): Promise<RunningServer> {
   const port = await freePort();
-  const child = spawn("npm", ["run", "dev", "--", "--verbose", ...options], {
+  const state = await mkdtemp(join(tmpdir(), "sortie-state-"));
+  const child = spawn("npm", ["run", "dev", "--", "--verbose", "--state", state, ...options], {
     env: { ...process.env, ...extra, PORT: String(port) },
     detached: true, // a group of its own, so that Ctrl-C reaches it and not us
     stdio: ["ignore", "pipe", "pipe"],
@@ -49,11 +53,13 @@ export async function startServer(
   const url = `http://localhost:${port}`;
 
   async function stop(): Promise<void> {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    signalGroup("SIGINT");
-    const timer = setTimeout(() => signalGroup("SIGKILL"), STOP_TIMEOUT_MS);
-    await exited;
-    clearTimeout(timer);
+    if (child.exitCode === null && child.signalCode === null) {
+      signalGroup("SIGINT");
+      const timer = setTimeout(() => signalGroup("SIGKILL"), STOP_TIMEOUT_MS);
+      await exited;
+      clearTimeout(timer);
+    }
+    await rm(state, { recursive: true, force: true });
   }
 
   function signalGroup(signal: NodeJS.Signals): void {

@@ -1,0 +1,182 @@
+/** What the official SDK makes of budgets and rate limits: typed errors, no retry where none helps, patience where it does. */
+import OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adminClient, type AdminClient } from "../../scripts/tenants/admin-client.ts";
+import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
+import type { Declaration } from "../../src/routes/admin-schemas.ts";
+import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
+import { startServer, type RunningServer } from "./support/server.ts";
+
+let server: RunningServer;
+let admin: AdminClient;
+
+beforeAll(async () => {
+  server = await startServer();
+  admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+}, 200_000);
+afterAll(() => server?.stop());
+
+type Policy = Declaration["policy"];
+const FREE: Policy = {
+  budgets: [],
+  rates: { requests_per_minute: null, tokens_per_minute: null, concurrent_requests: null },
+  exits: null,
+  prices: DEFAULT_PRICES,
+};
+const budget = (limit: number, change: Partial<Policy["budgets"][number]> = {}): Policy => ({
+  ...FREE,
+  budgets: [{ name: "daily", period: "day", limit_micro_usd: limit, soft_limits: [], ...change }],
+});
+
+/** An SDK's client of a fresh tenant, and how often it has sent. */
+async function clientOf(name: string, policy: Policy) {
+  await admin.apply(name, { policy, keys: [] });
+  const { key } = await admin.createKey(name, { label: "test" });
+  const sent: number[] = [];
+  const client = new OpenAI({
+    baseURL: `${server.url}/v1`,
+    apiKey: key,
+    maxRetries: 2,
+    fetch: (input, init) => {
+      sent.push(Date.now());
+      return fetch(input, init);
+    },
+  });
+  return { client, sent, key };
+}
+
+const QUESTION: OpenAI.ChatCompletionMessageParam[] = [{ role: "user", content: "What is the capital of France?" }];
+const greedy = { model: "tiny", messages: QUESTION, temperature: 0, max_tokens: 20 };
+
+async function refusal(asking: Promise<unknown>): Promise<InstanceType<typeof OpenAI.RateLimitError>> {
+  const error: unknown = await asking.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(OpenAI.RateLimitError);
+  return error as InstanceType<typeof OpenAI.RateLimitError>;
+}
+
+test("a spent budget is insufficient_quota, and is not tried again", async () => {
+  const { client, sent, key } = await clientOf("broke", budget(2));
+  const error = await refusal(client.chat.completions.create(greedy));
+  expect(error).toMatchObject({ status: 429, code: "insufficient_quota", type: "insufficient_quota" });
+  expect(error.message).toContain("'daily'");
+  expect(sent).toHaveLength(1);
+  const raw = await fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify(greedy),
+  });
+  expect(await raw.json()).toMatchObject({
+    budget: { name: "daily", limit_usd: "0.000002", spent_usd: "0.000000", held_usd: "0.000000" },
+  });
+});
+
+test("a rate limit is rate_limit_exceeded with retry-after", async () => {
+  const { client, sent } = await clientOf("hasty", {
+    ...FREE,
+    rates: { requests_per_minute: 1, tokens_per_minute: null, concurrent_requests: null },
+  });
+  const { response } = await client.chat.completions.create(greedy).withResponse();
+  expect(response.headers.get("x-ratelimit-limit-requests")).toBe("1");
+  expect(response.headers.get("x-ratelimit-remaining-requests")).toBe("0");
+  const error = await refusal(client.chat.completions.create(greedy, { maxRetries: 0 }));
+  expect(error).toMatchObject({ status: 429, code: "rate_limit_exceeded", type: "rate_limit_error" });
+  const seconds = Number(error.headers?.get("retry-after"));
+  expect(seconds).toBeGreaterThan(0);
+  expect(seconds).toBeLessThanOrEqual(60);
+  expect(sent).toHaveLength(2);
+});
+
+test("a request larger than the tokens of a minute is not tried again", async () => {
+  const { client, sent } = await clientOf("short", {
+    ...FREE,
+    rates: { requests_per_minute: null, tokens_per_minute: 10, concurrent_requests: null },
+  });
+  expect(await refusal(client.chat.completions.create(greedy))).toMatchObject({ code: "rate_limit_exceeded" });
+  expect(sent).toHaveLength(1);
+});
+
+describe("near the limit", () => {
+  const soft = { soft_limits: [{ share: 0, max_exit: 3 }] };
+
+  test("the router's requests are answered by a shallower exit, and the route says so", async () => {
+    const { client } = await clientOf("thrifty", budget(100_000, soft));
+    const { response } = await client.chat.completions
+      .create({ ...greedy, messages: [{ role: "user", content: "What is 17 plus 25 minus 9 plus 4 minus 6?" }] })
+      .withResponse();
+    expect(response.headers.get("x-sortie-exit")).toBe("3");
+    expect(response.headers.get("x-sortie-route")).toContain("budget=daily; max_exit=3");
+  });
+
+  test("a deeper exit that was named is refused", async () => {
+    const { client, sent } = await clientOf("named", budget(100_000, soft));
+    const error = await refusal(client.chat.completions.create({ ...greedy, model: "tiny:exit-12" }));
+    expect(error).toMatchObject({ code: "insufficient_quota" });
+    expect(error.message).toContain("no exit deeper than 3");
+    expect(sent).toHaveLength(1);
+  });
+
+  test("a length that was left open is shortened to what is left, one that was set is not", async () => {
+    const { client } = await clientOf("brief", budget(12));
+    const { max_tokens: _, ...open } = greedy;
+    const { data, response } = await client.chat.completions.create(open).withResponse();
+    expect(data.choices[0]?.message.content).not.toBe("");
+    expect(response.headers.get("x-sortie-route")).toMatch(/budget=daily; max_exit=3; max_tokens=\d+/);
+    await refusal(client.chat.completions.create({ ...greedy, max_tokens: 500 }));
+  });
+});
+
+test("a key may only use its exits: 403", async () => {
+  await admin.apply("shallow", { policy: { ...FREE, exits: [3, 6] }, keys: [] });
+  const limits = { exits: [6, 12], budget_share: null, requests_per_minute: null };
+  const { key } = await admin.createKey("shallow", { label: "test", limits });
+  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: key });
+  await expect(client.chat.completions.create({ ...greedy, model: "tiny:exit-12" })).rejects.toBeInstanceOf(
+    OpenAI.PermissionDeniedError,
+  );
+  const { response } = await client.chat.completions.create(greedy).withResponse();
+  expect(response.headers.get("x-sortie-exit")).toBe("6");
+});
+
+test("what an answer says it costs is what the usage says", async () => {
+  const { client, key } = await clientOf("auditor", budget(1_000_000));
+  const costs: number[] = [];
+  for (const model of ["tiny:exit-3", "tiny:exit-12"]) {
+    const { response } = await client.chat.completions.create({ ...greedy, model }).withResponse();
+    costs.push(Number(response.headers.get("x-sortie-cost-usd")));
+  }
+  const headers = { authorization: `Bearer ${key}` };
+  const usage = await (await fetch(`${server.url}/v1/usage`, { headers })).json();
+  expect(usage).toMatchObject({
+    tenant: "auditor",
+    data: [
+      { exit: 3, tier: "edge" },
+      { exit: 12, tier: "origin" },
+    ],
+  });
+  const { total_cost_usd: total } = usage as { total_cost_usd: string };
+  expect(Number(total)).toBeCloseTo(
+    costs.reduce((sum, cost) => sum + cost, 0),
+    9,
+  );
+  expect(Number(total)).toBeGreaterThan(0);
+  const csv = await (await fetch(`${server.url}/v1/usage?format=csv`, { headers })).text();
+  expect(csv.split("\r\n")).toHaveLength(4);
+});
+
+test("a key is rolled over with an overlap, and revoked at once", async () => {
+  const { key: first } = await clientOf("roller", FREE);
+  const status = async (key: string) =>
+    (await fetch(`${server.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
+  const old = (await admin.show("roller"))?.keys[0]?.id ?? "";
+  const next = await admin.createKey("roller", { label: "next", replaces: old, overlap_seconds: 600 });
+  expect([await status(first), await status(next.key)]).toEqual([200, 200]);
+  const last = await admin.createKey("roller", { label: "last", replaces: next.id });
+  expect([await status(next.key), await status(last.key)]).toEqual([401, 200]);
+  await admin.revokeKey("roller", old);
+  expect(await status(first)).toBe(401);
+  await admin.close("roller");
+  expect(await status(last.key)).toBe(401);
+});

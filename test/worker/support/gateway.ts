@@ -1,0 +1,133 @@
+/** The Worker as wrangler builds it, in workerd without wrangler's proxy, with its storage in a folder that outlives it. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Miniflare } from "miniflare";
+import { adminClient, type AdminClient } from "../../../scripts/tenants/admin-client.ts";
+import { parseUsd } from "../../../src/money.ts";
+import type { TenantApi } from "../../../src/tenant/api.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..", "..");
+const ADMIN_TOKEN = "a-token-for-tests-only";
+const NAME = "gateway";
+/** Milliseconds that settling may take on a busy machine. */
+const DRAIN_MS = 20_000;
+
+type Modules = Record<string, { type: "esm" | "wasm"; contents: string | Uint8Array<ArrayBuffer> }>;
+
+export interface GatewayOptions {
+  /** Folder of the objects' storage. */
+  readonly state: string;
+  /** Of an origin; empty: the edge answers alone. */
+  readonly originUrl: string;
+  readonly leaseSeconds?: number;
+}
+
+export interface Gateway {
+  readonly url: string;
+  readonly admin: AdminClient;
+  /** A tenant's object, as the Worker calls it. */
+  tenant(name: string): Promise<TenantApi>;
+  /** Kills the runtime: nothing is said goodbye to. */
+  kill(): Promise<void>;
+}
+
+/** The Worker's modules, built once a test file. */
+export async function buildGateway(): Promise<Modules> {
+  const out = await mkdtemp(join(tmpdir(), "gateway-"));
+  const wrangler = createRequire(import.meta.url)
+    .resolve("wrangler/package.json")
+    .replace("package.json", "bin/wrangler.js");
+  await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", out], { cwd: ROOT });
+  const modules: Modules = {};
+  for (const name of await readdir(out)) {
+    if (name.endsWith(".js")) modules[name] = { type: "esm", contents: await readFile(join(out, name), "utf8") };
+    if (name.endsWith(".wasm")) {
+      modules[name] = { type: "wasm", contents: new Uint8Array(await readFile(join(out, name))) };
+    }
+  }
+  await rm(out, { recursive: true });
+  return modules;
+}
+
+export async function startGateway(modules: Modules, options: GatewayOptions): Promise<Gateway> {
+  const object = (exportName: string) => ({ type: "durable-object" as const, worker: NAME, exportName });
+  const text = (value: string) => ({ type: "json" as const, value });
+  const exported = { type: "durable-object" as const, storage: "sqlite" as const };
+  const miniflare = new Miniflare({
+    host: "127.0.0.1",
+    port: 0,
+    resourcePersistencePath: options.state,
+    handleStructuredLogs: () => undefined, // the Worker's log would bury the test's
+    workers: [
+      {
+        config: {
+          name: NAME,
+          compatibilityDate: "2026-11-01",
+          compatibilityFlags: ["enable_request_signal", "request_signal_passthrough"],
+          manifest: { mainModule: "index.js", modules },
+          assets: { directory: join(ROOT, "build", "bundle"), runWorkerFirst: true, hasUserWorker: true },
+          exports: { EdgeExit: exported, TenantLedger: exported, TenantDirectory: exported },
+          env: {
+            ASSETS: { type: "assets" },
+            EDGE_EXIT: object("EdgeExit"),
+            TENANT: object("TenantLedger"),
+            DIRECTORY: object("TenantDirectory"),
+            ADMIN_TOKEN: text(ADMIN_TOKEN),
+            EDGE_EXITS: text("3,6"),
+            ORIGIN_URL: text(options.originUrl),
+            ORIGIN_SECRET: text("a secret of some length"),
+            LEASE_SECONDS: text(String(options.leaseSeconds ?? 60)),
+          },
+        },
+      },
+    ],
+  });
+  const url = (await miniflare.ready).origin;
+  return {
+    url,
+    admin: adminClient(url, ADMIN_TOKEN),
+    async tenant(name) {
+      const namespace = await miniflare.getDurableObjectNamespace("TENANT");
+      return namespace.get(namespace.idFromName(name)) as unknown as TenantApi;
+    },
+    kill: () => miniflare.dispose(),
+  };
+}
+
+/** What a tenant's budget says, in micro-dollars. */
+export async function budgetOf(gateway: Gateway, name: string) {
+  const budget = (await gateway.admin.show(name))?.budgets[0];
+  const micro = (usd: string | undefined) => parseUsd(Number(usd)) ?? NaN;
+  return { spent: micro(budget?.spent_usd), held: micro(budget?.held_usd), limit: micro(budget?.limit_usd) };
+}
+
+/** What a tenant's usage records add up to. */
+export async function recorded(gateway: Gateway, name: string) {
+  const { total_cost_usd: total, data } = await gateway.admin.usage(name, {});
+  return { cost: parseUsd(Number(total)) ?? NaN, requests: data.reduce((sum, { requests }) => sum + requests, 0) };
+}
+
+/** Waits until nothing is held. @throws Error when it takes too long */
+export async function drained(gateway: Gateway, name: string) {
+  for (const deadline = Date.now() + DRAIN_MS; Date.now() < deadline;) {
+    const budget = await budgetOf(gateway, name);
+    if (budget.held === 0) return budget;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error("holds were not settled");
+}
+
+/** A policy with one budget that never resets. Prices: a token costs a micro-dollar at every exit, in or out. */
+export function flatPolicy(limitMicroUsd: number) {
+  const price = { input: 1_000_000, cached_input: 1_000_000, output: 1_000_000 };
+  return {
+    budgets: [{ name: "all", period: "none" as const, limit_micro_usd: limitMicroUsd, soft_limits: [] }],
+    rates: { requests_per_minute: null, tokens_per_minute: null, concurrent_requests: null },
+    exits: null,
+    prices: { full_depth: price, exits: { "3": price, "6": price, "9": price } },
+  };
+}
