@@ -15,17 +15,16 @@ export function cpuMilliseconds(pid: number): number | null {
   return (Number(fields[USER_TICKS]) + Number(fields[SYSTEM_TICKS])) * TICK_MS;
 }
 
-/** This process's child that runs `program`; null when there is none, or it cannot be known. */
-export function childRunning(program: string): number | null {
+/** This process's children that run `program`; none where that cannot be known. */
+export function childrenRunning(program: string): readonly number[] {
   try {
     const ids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-    const found = ids.find((id) => {
-      const { name, fields } = stat(Number(id)) ?? {};
+    return ids.map(Number).filter((id) => {
+      const { name, fields } = stat(id) ?? {};
       return name === program && Number(fields?.[PARENT]) === process.pid;
     });
-    return found === undefined ? null : Number(found);
   } catch {
-    return null;
+    return [];
   }
 }
 

@@ -1,18 +1,15 @@
-/** From rounds to tables and verdicts. */
+/** From rounds to the table of requests. */
 import { digits, table } from "../report.ts";
-import { difference, figures, median, ratio, type Results } from "../rounds.ts";
+import { difference, figures, median, type Results } from "../rounds.ts";
 import { type Concurrency, CONCURRENCIES, subjectName } from "./target.ts";
 
 /** Names of what is always measured. */
 export const BARE = "bare Hono route";
 export const LEDGER = "authenticate + reserve + settle";
 export const RELAY = "Hono route that asks the upstream";
-export const SORTIE = "Sortie, key + budgets + limits";
-
-/** Milliseconds that authentication, reservation and settlement may add at concurrency 1: unseen beside a first token. */
-const MAX_ADDED_MS = 3;
-/** Pairs of reserve + settle a second that one tenant's object must do. */
-const MIN_PAIRS_PER_S = 400;
+export const SORTIE = "Sortie with key, budgets, limits";
+/** Appended to the names of what keeps its storage in memory. */
+export const IN_MEMORY = ", in memory";
 
 /** Medians over rounds of one target. */
 export interface TargetSummary {
@@ -28,13 +25,14 @@ export interface TargetSummary {
   readonly added_p99_ms: number;
 }
 
-const of = (results: Results, target: string, concurrency: Concurrency, figure: string) =>
+/** One figure of a target, a value a round. */
+export const figureOf = (results: Results, target: string, concurrency: Concurrency, figure: string): number[] =>
   figures(results, subjectName(target, concurrency), figure);
 
 export function summarise(results: Results, target: string): TargetSummary[] {
   return CONCURRENCIES.map((concurrency) => {
-    const own = (figure: string) => of(results, target, concurrency, figure);
-    const added = (figure: string) => difference(own(figure), of(results, BARE, concurrency, figure));
+    const own = (figure: string) => figureOf(results, target, concurrency, figure);
+    const added = (figure: string) => difference(own(figure), figureOf(results, BARE, concurrency, figure));
     return {
       target,
       concurrency,
@@ -63,49 +61,5 @@ export function requestTable(rows: readonly TargetSummary[]): string {
         digits(row.added_p50_ms),
         digits(row.added_p99_ms),
       ]),
-  );
-}
-
-/** Something promised, and what was measured. */
-export interface Verdict {
-  readonly target: string;
-  readonly measured: string;
-  readonly met: boolean;
-}
-
-/** @param rival the gateway with keys that Sortie must outrun; null when it could not be measured */
-export function verdicts(results: Results, rival: string | null): Verdict[] {
-  const added = difference(of(results, LEDGER, 1, "p50_ms"), of(results, BARE, 1, "p50_ms"));
-  const pairs = median(of(results, LEDGER, 16, "per_s"));
-  const judged: Verdict[] = [
-    {
-      target: `authentication + reserve + settle add at most ${MAX_ADDED_MS} ms (p50, 1 at once)`,
-      measured: `${digits(added)} ms`,
-      met: added <= MAX_ADDED_MS,
-    },
-    {
-      target: `one tenant's ledger does at least ${MIN_PAIRS_PER_S} reserve + settle a second (16 at once)`,
-      measured: `${digits(pairs)}/s`,
-      met: pairs >= MIN_PAIRS_PER_S,
-    },
-  ];
-  if (rival === null) return judged;
-  return [
-    ...judged,
-    ...CONCURRENCIES.map((concurrency) => {
-      const faster = ratio(of(results, SORTIE, concurrency, "per_s"), of(results, rival, concurrency, "per_s"));
-      return {
-        target: `more requests/s than ${rival} (${concurrency} at once)`,
-        measured: `${digits(faster)} times`,
-        met: faster > 1,
-      };
-    }),
-  ];
-}
-
-export function verdictTable(judged: readonly Verdict[]): string {
-  return table(
-    ["target", "measured", "met"],
-    judged.map(({ target, measured, met }) => [target, measured, met ? "yes" : "no"]),
   );
 }

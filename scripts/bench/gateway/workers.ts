@@ -1,14 +1,16 @@
 /** The built Worker and the probe beside it, in one workerd, each on a socket of its own: no development proxy between. */
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare, Response, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { builtModules } from "../../built-modules.ts";
-import { childRunning } from "./cpu.ts";
+import { childrenRunning } from "./cpu.ts";
 
 const CONFIG = "wrangler.toml";
 const PROBE_CONFIG = "scripts/bench/gateway/probe/wrangler.toml";
 const BUNDLE = "build/bundle";
+/** The runtime's program, as the system names it. */
+const RUNTIME = "workerd";
 
 export interface Workers {
   /** `http://127.0.0.1:PORT` of the built Worker. */
@@ -20,10 +22,17 @@ export interface Workers {
 }
 
 /**
+ * @param storage folder in which the objects' storage is made; it goes when they stop
  * @param variables the Worker's, over those of wrangler.toml
  * @param upstream address of the null upstream, for the probe
  */
-export async function startWorkers(variables: Readonly<Record<string, string>>, upstream: string): Promise<Workers> {
+export async function startWorkers(
+  storage: string,
+  variables: Readonly<Record<string, string>>,
+  upstream: string,
+): Promise<Workers> {
+  const state = await mkdtemp(join(storage, "sortie-bench-"));
+  const others = childrenRunning(RUNTIME);
   const sortie = await workerOptions(CONFIG, "sortie");
   const probe = await workerOptions(PROBE_CONFIG, "probe");
   // A plain binding in place of local assets, whose router would stand before every request.
@@ -32,6 +41,7 @@ export async function startWorkers(variables: Readonly<Record<string, string>>, 
     host: "127.0.0.1",
     port: 0,
     cf: false,
+    resourcePersistencePath: state,
     handleStructuredLogs: ({ level, message }) => {
       if (level === "error") process.stderr.write(`${message}\n`);
     },
@@ -56,8 +66,11 @@ export async function startWorkers(variables: Readonly<Record<string, string>>, 
   return {
     sortie: await address("sortie"),
     probe: await address("probe"),
-    pid: childRunning("workerd"),
-    stop: () => miniflare.dispose(),
+    pid: childrenRunning(RUNTIME).find((id) => !others.includes(id)) ?? null,
+    async stop() {
+      await miniflare.dispose();
+      await rm(state, { recursive: true, force: true });
+    },
   };
 }
 
