@@ -12,7 +12,7 @@ import { planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
 import { decideByPrompt, type Circumstances } from "./policy/route.ts";
 import { selectModel, type ExitPolicy } from "./policy/selection.ts";
-import { serve } from "./serve.ts";
+import { serve, type Plan } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
 
 /** What one request's flow may use. */
@@ -53,51 +53,39 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
  * @throws ApiError for everything the client may be told
  */
 export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
-  const { bundle, tokenizer, template, router } = deps.catalogue;
+  const { bundle, tokenizer, template } = deps.catalogue;
   const policy = exitPolicy(request.model, deps.catalogue);
-  const deployment = {
-    exits: bundle.exits,
-    edgeExits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
-    originConfigured: deps.origin !== null,
-  };
+  const deployment = circumstancesOf(deps);
   const exits = exitsFor(policy, payer.caller, deployment);
   const generation = planGeneration(bundle, request, template.encode(request.messages));
-  const promptTokens = generation.token_ids.length;
-  const bill = {
+  const { token_ids, max_tokens: maxTokens } = generation;
+  const promptTokens = token_ids.length;
+  const asked = {
     promptTokens,
-    maxTokens: generation.max_tokens,
+    maxTokens,
     exits,
     deepest: Math.max(...bundle.exits),
     exitFixed: policy.kind === "fixed",
   };
-  const payment = await reserve(payer, request, bill);
+  const payment = await reserve(payer, request, asked);
   const { meter } = payment;
   try {
-    const circumstances = limitDepth(deployment, exits, payment.maxExit);
-    const scores = router === null ? null : scorePrompt(router, request.messages);
-    const usable = scores?.filter((_, index) => circumstances.exits.includes(bundle.exits[index] ?? 0)) ?? null;
-    const decision = decideByPrompt(policy, usable, router?.thresholds.prompt ?? 1, circumstances);
-    meter.startReading(decision);
-    const affordable = { ...generation, max_tokens: payment.maxTokens };
+    const plan = decide(deps, policy, request, limited(deployment, payment.exits));
+    meter.startReading(plan.decision);
     const signal = AbortSignal.any([gone, meter.lost]);
-    const served = await serve(deps, affordable, { decision, policy, circumstances }, signal);
+    const served = await serve(deps, { ...generation, max_tokens: payment.maxTokens }, plan, signal);
     meter.startReading(served.route);
     const route = { ...served.route, reason: served.route.reason + payment.note };
-    return {
-      model: bundle.name,
-      route,
+    const events = textStream(meter.count(served.tokens, served.cachedTokens, gone), {
+      detokenizer: createDetokenizer(tokenizer),
+      bytesOf: (id) => tokenizer.bytesOf(id),
+      stop: request.stop,
+      route: () => route,
+      cost: () => meter.cost(),
       promptTokens,
-      headers: payment.headers,
-      events: textStream(meter.count(served.tokens, served.cachedTokens, gone), {
-        detokenizer: createDetokenizer(tokenizer),
-        bytesOf: (id) => tokenizer.bytesOf(id),
-        stop: request.stop,
-        route: () => route,
-        cost: () => meter.cost(),
-        promptTokens,
-        cachedTokens: served.cachedTokens,
-      }),
-    };
+      cachedTokens: served.cachedTokens,
+    });
+    return { model: bundle.name, route, promptTokens, headers: payment.headers, events };
   } catch (error) {
     // A client that leaves pays for the prompt that was being read; one that we fail pays nothing.
     await (gone.aborted ? meter.settle() : meter.release());
@@ -105,11 +93,25 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
   }
 }
 
-/** The deployment as a request sees it: only the exits it may use, and none deeper than what is paid for. */
-function limitDepth(deployment: Circumstances, allowed: readonly number[], maxExit: number): Circumstances {
-  const within = (exit: number): boolean => exit <= maxExit && allowed.includes(exit);
-  const { exits, edgeExits } = deployment;
-  return { ...deployment, exits: exits.filter(within), edgeExits: edgeExits.filter(within) };
+/** What the deployment can run. */
+function circumstancesOf({ settings: { edgeExits }, catalogue: { bundle }, origin }: ChatDeps): Circumstances {
+  const { exits } = bundle;
+  return { exits, edgeExits: exits.filter((exit) => edgeExits.includes(exit)), originConfigured: origin !== null };
+}
+
+/** The deployment as a request sees it that may use only some exits. */
+function limited(deployment: Circumstances, usable: readonly number[]): Circumstances {
+  const within = (exit: number): boolean => usable.includes(exit);
+  return { ...deployment, exits: usable, edgeExits: deployment.edgeExits.filter(within) };
+}
+
+/** Gate 1, among the exits that may be used. */
+function decide({ catalogue }: ChatDeps, policy: ExitPolicy, request: ChatRequest, circumstances: Circumstances): Plan {
+  const { bundle, router } = catalogue;
+  const all = router === null ? null : scorePrompt(router, request.messages);
+  const scores = all?.filter((_, index) => circumstances.exits.includes(bundle.exits[index] ?? 0)) ?? null;
+  const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
+  return { decision, policy, circumstances };
 }
 
 /** @throws ApiError 404 `model_not_found` */

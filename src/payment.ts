@@ -41,8 +41,8 @@ function notAllowed(message: string): ApiError {
 
 /** A hold, and what it allows. */
 export interface Payment {
-  /** No exit deeper than this. */
-  readonly maxExit: number;
+  /** The exits that are paid for, ascending. */
+  readonly exits: readonly number[];
   readonly maxTokens: number;
   /** Appended to the route's reason; empty unless a budget or rate made the request smaller. */
   readonly note: string;
@@ -98,7 +98,7 @@ export async function reserve(payer: Payer, request: ChatRequest, bill: Bill): P
   const { offer, lowered, rates } = answer;
   const shorter = offer.maxTokens < maxTokens ? `; max_tokens=${offer.maxTokens}` : "";
   return {
-    maxExit: offer.maxExit,
+    exits: exits.filter((exit) => exit <= offer.maxExit),
     maxTokens: offer.maxTokens,
     note: lowered === null ? "" : `; budget=${lowered}; max_exit=${offer.maxExit}${shorter}`,
     headers: rateHeaders(rates),

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { sha256 } from "../../src/tenant/keys.ts";
 import {
   buildGateway,
   budgetOf,
@@ -113,6 +114,23 @@ test("a renewed lease outlasts itself", async () => {
   const { usage } = (await response.json()) as { usage: { total_tokens: number } };
   expect(response.headers.get("x-sortie-cost-usd")).toBe(`0.0000${usage.total_tokens}`);
   expect((await drained(gateway!, "long")).spent).toBe(usage.total_tokens);
+});
+
+test("applying again changes nothing; a key that left the file is revoked and stays so", async () => {
+  const { url, admin } = await start();
+  const limits = { exits: null, budget_share: null, requests_per_minute: null };
+  const secret = "s3cret";
+  const key = { label: "web", secret_sha256: await sha256(secret), expires_at: null, limits };
+  const policy = flatPolicy(10_000);
+  const status = async () =>
+    (await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer sk-sortie-file-${secret}` } })).status;
+  expect(await admin.apply("file", { policy, keys: [key] })).toBe(true);
+  expect(await admin.apply("file", { policy, keys: [key] })).toBe(false);
+  expect(await status()).toBe(200);
+  expect(await admin.apply("file", { policy, keys: [] })).toBe(true);
+  expect(await status()).toBe(401);
+  await admin.apply("file", { policy, keys: [key] });
+  expect(await status()).toBe(401);
 });
 
 test("made-up tenants and keys leave nothing behind, and look alike", async () => {
