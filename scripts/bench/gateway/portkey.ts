@@ -13,7 +13,18 @@ const PRELOAD = join(import.meta.dirname, "listen-local.ts");
 export const portkey: Peer = {
   name: `Portkey gateway ${VERSION}, pass-through`,
   program,
-  install: [["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, `@portkey-ai/gateway@${VERSION}`]],
+  install: [
+    [
+      "npm",
+      "install",
+      "--loglevel=error",
+      "--no-audit",
+      "--no-fund",
+      "--prefix",
+      folder,
+      `@portkey-ai/gateway@${VERSION}`,
+    ],
+  ],
   launch(upstream, port) {
     const env = { ...process.env, NODE_ENV: "production", TRUSTED_CUSTOM_HOSTS: "127.0.0.1" };
     const options = ["--import", PRELOAD, program, "--headless", `--port=${port}`];
