@@ -99,6 +99,11 @@ describe("tenants.toml", () => {
     expect(demo?.policy.budgets.length).toBeGreaterThan(0);
   });
 
+  test("the README's file is one", () => {
+    const text = /```toml\n([\s\S]*?)```/.exec(readFileSync("README.md", "utf8"))?.[1] ?? "";
+    expect(parseTenantsFile(text, "README.md").get("acme")?.policy.budgets).toHaveLength(1);
+  });
+
   test("the published schema is that of the code: npm run -s tenants -- schema > docs/tenants.schema.json", () => {
     const published: unknown = JSON.parse(readFileSync("docs/tenants.schema.json", "utf8"));
     expect(published).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(tenantsFileSchema, { io: "input" }))));

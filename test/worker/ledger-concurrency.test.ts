@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import {
   buildGateway,
@@ -177,11 +178,14 @@ test("the origin dies midway: answers break off, what was produced is paid, noth
   const streams = 40;
   const key = await tenant(streams * (bound + 100));
   const name = `t${tenants}`;
-  origin.script = { before: async () => undefined, pause: 40 };
-  const answers = Array.from({ length: streams }, async () =>
-    (await ask(key, { stream: true, max_tokens: 60 })).text(),
-  );
-  for (const deadline = Date.now() + 10_000; origin.sent < streams * 5 && Date.now() < deadline;) {
+  origin.script = { before: async () => undefined, pause: 200 };
+  let streaming = 0;
+  const answers = Array.from({ length: streams }, async () => {
+    const response = await ask(key, { stream: true, max_tokens: 100 });
+    streaming += 1;
+    return response.text();
+  });
+  for (const deadline = Date.now() + 20_000; streaming < streams && Date.now() < deadline;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   origin.cut();
@@ -193,4 +197,34 @@ test("the origin dies midway: answers break off, what was produced is paid, noth
   expect(paid).toBeGreaterThan(streams * prompt);
   expect(paid).toBeLessThanOrEqual(streams * prompt + origin.sent);
   expect((await recorded(gateway, name)).cost).toBe(paid);
+});
+
+test("an SDK that is told to wait comes back when the place is free", async () => {
+  tenants += 1;
+  const policy = flatPolicy(10_000);
+  const rates = { ...policy.rates, concurrent_requests: 1 };
+  await gateway.admin.apply(`t${tenants}`, { policy: { ...policy, rates }, keys: [] });
+  const { key: apiKey } = await gateway.admin.createKey(`t${tenants}`, { label: "test" });
+  let open!: () => void;
+  const barrier = new Promise<void>((resolve) => (open = resolve));
+  origin.script = { before: () => barrier, pause: 0 };
+  const first = ask(apiKey);
+  while (origin.started === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  const sent: number[] = [];
+  const client = new OpenAI({
+    baseURL: `${gateway.url}/v1`,
+    apiKey,
+    maxRetries: 5,
+    fetch: async (input, init) => {
+      sent.push(Date.now());
+      const response = await fetch(input, init);
+      if (response.status === 429) open();
+      return response;
+    },
+  });
+  const body = { model: "tiny:exit-12", max_tokens: MAX_TOKENS, messages: [{ role: "user" as const, content: "Hi" }] };
+  expect((await client.chat.completions.create(body)).usage?.completion_tokens).toBe(MAX_TOKENS);
+  expect((await first).status).toBe(200);
+  const [refused = 0, again = 0] = sent;
+  expect(again - refused).toBeGreaterThanOrEqual(1_000); // retry-after: 1
 });
