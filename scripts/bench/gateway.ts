@@ -15,7 +15,7 @@ import { isError } from "./gateway/peer.ts";
 import { startPeers } from "./gateway/peers.ts";
 import { portkey } from "./gateway/portkey.ts";
 import { BARE, IN_MEMORY, LEDGER, RELAY, requestTable, SORTIE, summarise } from "./gateway/summary.ts";
-import { subjectsOf, type Target } from "./gateway/target.ts";
+import { subjectsOf, type Target, warmUp } from "./gateway/target.ts";
 import { verdicts, verdictTable } from "./gateway/verdicts.ts";
 import { startWorkers, type Workers } from "./gateway/workers.ts";
 import { runBench } from "./options.ts";
@@ -81,6 +81,8 @@ async function run(options: GatewayOptions): Promise<void> {
     if (inMemory !== null) deployed.push(inMemory);
     const peers = options.peers ? await startPeers([portkey, litellm(model)], upstream, body, leftOut) : [];
     const targets = [...ours(onDisk, inMemory, body), ...peers];
+    process.stderr.write("warming up\n");
+    for (const target of targets) await warmUp(target, load, options.milliseconds);
     const results = await interleave(
       targets.flatMap((target) => subjectsOf(target, load, options.milliseconds)),
       options.rounds,

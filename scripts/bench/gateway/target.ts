@@ -7,6 +7,8 @@ import type { LoadProcess } from "./load-process.ts";
 export const CONCURRENCIES = [1, 16] as const;
 export type Concurrency = (typeof CONCURRENCIES)[number];
 
+const JSON_HEADERS = { "content-type": "application/json" };
+
 export interface Target {
   readonly name: string;
   readonly url: string;
@@ -16,6 +18,21 @@ export interface Target {
   readonly pid: number | null;
 }
 
+/** Measurements' worth of load before the first round: code that V8 has not optimised yet is several times slower. */
+const WARM_UP_MEASUREMENTS = 2;
+
+/** Loads a target without measuring it. @param milliseconds of one measurement */
+export async function warmUp({ url, headers, body }: Target, load: LoadProcess, milliseconds: number): Promise<void> {
+  const concurrency = Math.max(...CONCURRENCIES);
+  await load.run({
+    url,
+    headers: { ...JSON_HEADERS, ...headers },
+    body,
+    concurrency,
+    milliseconds: milliseconds * WARM_UP_MEASUREMENTS,
+  });
+}
+
 /** Name under which a target is measured. */
 export const subjectName = (target: string, concurrency: Concurrency) => `${target} @ ${concurrency}`;
 
@@ -23,7 +40,7 @@ export const subjectName = (target: string, concurrency: Concurrency) => `${targ
 export function subjectsOf(target: Target, load: LoadProcess, milliseconds: number): Subject[] {
   const { name, url, body, pid } = target;
   const cpu = () => (pid === null ? null : cpuMilliseconds(pid)) ?? NaN;
-  const headers = { "content-type": "application/json", ...target.headers };
+  const headers = { ...JSON_HEADERS, ...target.headers };
   return CONCURRENCIES.map((concurrency) => ({
     name: subjectName(name, concurrency),
     measure: async () => {
