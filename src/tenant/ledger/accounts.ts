@@ -56,6 +56,8 @@ export function remaining({ limit, spent, held }: Account): MicroUsd {
 export interface DepthLimit {
   readonly maxExit: number;
   readonly account: Account;
+  /** It is reached only while running requests hold what they hold. */
+  readonly passing: boolean;
 }
 
 /** How deep requests may go now; null: as deep as there is. */
@@ -65,7 +67,8 @@ export function depthLimit(policy: Policy, accounts: readonly Account[]): DepthL
     const { soft_limits: steps } = policy.budgets.find(({ name }) => name === account.budget) ?? { soft_limits: [] };
     for (const { share, max_exit: maxExit } of steps) {
       const reached = account.spent + account.held >= share * account.limit;
-      if (reached && (tightest === null || maxExit < tightest.maxExit)) tightest = { maxExit, account };
+      const passing = account.spent < share * account.limit;
+      if (reached && (tightest === null || maxExit < tightest.maxExit)) tightest = { maxExit, account, passing };
     }
   }
   return tightest;

@@ -33,7 +33,7 @@ export interface Grant {
 export type Refusal =
   /** It does not fit into what is left, and would not if every hold were released unused. */
   | { readonly kind: "budget_spent"; readonly account: Account; readonly bound: number }
-  /** It would fit if running requests gave back what they hold. */
+  /** It would fit, or not be too deep, if running requests gave back what they hold. */
   | { readonly kind: "budget_held"; readonly account: Account; readonly retryAfterMs: number }
   /** The exit that was asked for is deeper than a soft limit allows now. */
   | { readonly kind: "exit_too_deep"; readonly account: Account; readonly maxExit: number }
@@ -58,9 +58,7 @@ export function reserve(before: LedgerState, policy: Policy, ask: Ask, leaseMs: 
   const accounts = accountsOf(state, policy, ask.key);
   const depth = depthLimit(policy, accounts);
   const within = offersWithin(ask, depth);
-  if (depth !== null && within.length === 0) {
-    return refused({ kind: "exit_too_deep", account: depth.account, maxExit: depth.maxExit });
-  }
+  if (depth !== null && within.length === 0) return refused(tooDeep(state, depth));
   let obstacle: Refusal | null = null;
   let lowered = within[0] === ask.offers[0] ? null : (depth?.account.budget ?? null);
   for (const offer of within) {
@@ -79,6 +77,12 @@ function offersWithin({ offers, exitFixed }: Ask, depth: DepthLimit | null): rea
   if (within.length > 0 || exitFixed) return within;
   const shallowest = Math.min(...offers.map(({ maxExit }) => maxExit));
   return offers.filter(({ maxExit }) => maxExit === shallowest);
+}
+
+/** A named exit that a soft limit does not allow: for now, or until the budget resets. */
+function tooDeep(state: LedgerState, { account, maxExit, passing }: DepthLimit): Refusal {
+  if (passing) return { kind: "budget_held", account, retryAfterMs: nextRelease(state) };
+  return { kind: "exit_too_deep", account, maxExit };
 }
 
 /** Why an offer cannot be granted; null when it can. A budget that is spent comes before one that is only held. */
