@@ -1,5 +1,6 @@
 /** The built Worker and the probe beside it, in one workerd, each on a socket of its own: no development proxy between. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare, Response, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
@@ -22,7 +23,7 @@ export interface Workers {
 }
 
 /**
- * @param storage folder in which the objects' storage is made; it goes when they stop
+ * @param storage folder in which the objects' storage is made; it goes with this process
  * @param variables the Worker's, over those of wrangler.toml
  * @param upstream address of the null upstream, for the probe
  */
@@ -31,7 +32,8 @@ export async function startWorkers(
   variables: Readonly<Record<string, string>>,
   upstream: string,
 ): Promise<Workers> {
-  const state = await mkdtemp(join(storage, "sortie-bench-"));
+  const state = mkdtempSync(join(storage, "sortie-bench-"));
+  process.once("exit", () => rmSync(state, { recursive: true, force: true })); // however the benchmark ends
   const others = childrenRunning(RUNTIME);
   const sortie = await workerOptions(CONFIG, "sortie");
   const probe = await workerOptions(PROBE_CONFIG, "probe");
@@ -67,10 +69,7 @@ export async function startWorkers(
     sortie: await address("sortie"),
     probe: await address("probe"),
     pid: childrenRunning(RUNTIME).find((id) => !others.includes(id)) ?? null,
-    async stop() {
-      await miniflare.dispose();
-      await rm(state, { recursive: true, force: true });
-    },
+    stop: () => miniflare.dispose(),
   };
 }
 
