@@ -111,13 +111,21 @@ export type Settings = z.infer<typeof environmentSchema>;
 /** The variables of {@link Env} alone. */
 export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY">;
 
+/** By the object that the platform passes, the same for all requests of an isolate. */
+const known = new WeakMap<Readonly<EnvVariables>, Settings>();
+
 /**
- * Reads the variables.
+ * Reads the variables, once an isolate.
  * @throws Error naming every variable that does not fit; never its value, which may be a secret
  */
 export function settings(env: Readonly<EnvVariables>): Settings {
+  const before = known.get(env);
+  if (before !== undefined) return before;
   const parsed = environmentSchema.safeParse(env);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    known.set(env, parsed.data);
+    return parsed.data;
+  }
   const wrong = parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`);
   throw new Error(`configuration: ${wrong.join("; ")}`);
 }

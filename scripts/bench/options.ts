@@ -1,4 +1,4 @@
-/** Options that all benchmarks share. */
+/** Options of the engine's benchmarks, and how every benchmark runs. */
 import { inspect, parseArgs } from "node:util";
 
 export interface BenchOptions {
@@ -25,7 +25,7 @@ const OPTIONS_HELP = `  --rounds N    rounds; everything is measured once a roun
 `;
 
 /** @returns null after `--help`. @throws Error naming the option at fault. */
-export function benchOptions(help: string): BenchOptions | null {
+function benchOptions(help: string): BenchOptions | null {
   const { values } = parseArgs({
     options: {
       rounds: { type: "string" },
@@ -41,18 +41,26 @@ export function benchOptions(help: string): BenchOptions | null {
     return null;
   }
   const base = values.quick ? QUICK : FULL;
-  const count = (option: keyof Counts) => {
-    const number = values[option] === undefined ? base[option] : Number(values[option]);
-    if (!Number.isInteger(number) || number < 1) throw new Error(`--${option}: not a positive integer`);
-    return number;
-  };
+  const count = (option: keyof Counts) => positive(option, values[option], base[option]);
   return { rounds: count("rounds"), context: count("context"), tokens: count("tokens"), keep: values.keep };
 }
 
-/** Runs a benchmark; an error ends the process with status 1 and its stack. */
-export async function benchMain(help: string, run: (options: BenchOptions) => Promise<void>): Promise<void> {
+/** A count from the command line. @throws Error naming the option */
+export function positive(option: string, given: string | undefined, otherwise: number): number {
+  const number = given === undefined ? otherwise : Number(given);
+  if (!Number.isInteger(number) || number < 1) throw new Error(`--${option}: not a positive integer`);
+  return number;
+}
+
+/** Runs a benchmark of the engine. */
+export function benchMain(help: string, run: (options: BenchOptions) => Promise<void>): Promise<void> {
+  return runBench(() => benchOptions(help), run);
+}
+
+/** Runs a benchmark with options of its own (null: nothing to do); an error ends it with status 1 and its stack. */
+export async function runBench<T>(read: () => T | null, run: (options: T) => Promise<void>): Promise<void> {
   try {
-    const options = benchOptions(help);
+    const options = read();
     if (options !== null) await run(options);
   } catch (error) {
     process.stderr.write(`bench: ${inspect(error)}\n`);

@@ -52,3 +52,8 @@ export function figures(results: Results, name: string, figure: string): number[
 export function ratio(a: readonly number[], b: readonly number[]): number {
   return median(a.map((value, round) => value / (b[round] ?? NaN)));
 }
+
+/** Median over rounds of a - b, both of the same round. */
+export function difference(a: readonly number[], b: readonly number[]): number {
+  return median(a.map((value, round) => value - (b[round] ?? NaN)));
+}

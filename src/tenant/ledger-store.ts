@@ -1,6 +1,7 @@
 /** The ledger's rows: holds, usage records and their sums by hour. Nothing here decides. */
 import { HOUR_MS } from "./period.ts";
-import type { Begun, Finished, Hold, Records } from "./ledger/state.ts";
+import type { Begun } from "./ledger/rate-window.ts";
+import type { Finished, Hold, Records } from "./ledger/state.ts";
 import type { UsageLine } from "./pricing.ts";
 import type { Sql } from "./tables.ts";
 

@@ -1,6 +1,6 @@
 /** Benchmarks compare what was measured in the same round. */
 import { expect, it } from "vitest";
-import { figures, interleave, median, ratio } from "../../scripts/bench/rounds.ts";
+import { difference, figures, interleave, median, ratio } from "../../scripts/bench/rounds.ts";
 
 it("measures every subject in turn within each round", async () => {
   const order: string[] = [];
@@ -27,4 +27,8 @@ it("takes the middle of odd and even counts, whatever their order", () => {
 it("takes ratios inside a round: a slow spell of the machine cancels out", () => {
   expect(ratio([2, 20, 200], [1, 10, 100])).toBe(2);
   expect(ratio([2, 20, 9], [1, 10, 3])).toBe(2);
+});
+
+it("takes differences inside a round, too", () => {
+  expect(difference([3, 30, 12], [1, 28, 2])).toBe(2);
 });

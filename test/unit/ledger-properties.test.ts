@@ -124,7 +124,7 @@ describe("the records", () => {
       const restored = expire(history.restored(), policy, Math.max(now, state.clock)).state;
       const lived = expire(state, policy, now).state;
       expect(restored.holds).toEqual(lived.holds);
-      expect(restored.begun.toSorted(byId)).toEqual(lived.begun.toSorted(byId));
+      expect([...restored.begun].toSorted(byId)).toEqual([...lived.begun].toSorted(byId));
       for (const { period } of policy.budgets) {
         const start = periodStart(period, lived.clock);
         for (const keyId of [null, ...KEYS.map(({ id }) => id)]) {

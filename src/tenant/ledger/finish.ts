@@ -17,9 +17,7 @@ import {
 /** Time to `now`: holds whose lease is over end, and are charged what they had metered. */
 export function expire(state: LedgerState, policy: Policy, now: number): Step {
   const clock = Math.max(state.clock, now);
-  const oldest = state.begun.findIndex(({ at }) => at > clock - RATE_WINDOW_MS);
-  const begun = state.begun.slice(oldest === -1 ? state.begun.length : oldest);
-  let next: LedgerState = { ...state, clock, begun };
+  let next: LedgerState = { ...state, clock, begun: state.begun.after(clock - RATE_WINDOW_MS) };
   const finished: Finished[] = [];
   for (const hold of state.holds.values()) {
     if (hold.leaseEnds > clock) continue;
@@ -89,11 +87,7 @@ function end(
       spent.set(key, charged(spent.get(key), start, cost));
     }
   }
-  const tokens = tokensOf(lines);
-  const begun =
-    lines.length === 0
-      ? state.begun.filter(({ id }) => id !== hold.id)
-      : state.begun.map((entry) => (entry.id === hold.id ? { ...entry, tokens } : entry));
+  const begun = state.begun.end(hold.id, hold.takenAt, lines.length === 0 ? null : tokensOf(lines));
   const finished = { hold, ending, at: state.clock, lines };
   return { state: { ...state, holds, spent, begun }, finished };
 }

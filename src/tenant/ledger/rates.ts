@@ -1,7 +1,7 @@
 /** Requests and tokens a minute, counted exactly over any 60 seconds, and requests at once. Pure. */
 import type { Policy } from "../policy.ts";
 import type { Asking } from "./accounts.ts";
-import { RATE_WINDOW_MS, type Begun, type LedgerState } from "./state.ts";
+import { RATE_WINDOW_MS, type LedgerState } from "./state.ts";
 
 /** A rate as headers tell it. */
 export interface RateView {
@@ -32,8 +32,8 @@ export function requestRefusal(state: LedgerState, policy: Policy, key: Asking):
   if (atOnce !== null && state.holds.size >= atOnce) {
     return { kind: "concurrent_requests", limit: atOnce, retryAfterMs: CONCURRENCY_RETRY_MS };
   }
-  const refusals = requestCounts(state, policy, key).flatMap(({ limit, begun }): RateRefusal[] => {
-    const blocking = begun[begun.length - limit];
+  const refusals = requestLimits(policy, key).flatMap(({ limit, keyId }): RateRefusal[] => {
+    const blocking = state.begun.newest(limit, keyId);
     if (blocking === undefined) return [];
     return [{ kind: "requests_per_minute", limit, retryAfterMs: blocking.at + RATE_WINDOW_MS - state.clock }];
   });
@@ -44,7 +44,7 @@ export function requestRefusal(state: LedgerState, policy: Policy, key: Asking):
 export function tokenRefusal(state: LedgerState, policy: Policy, tokens: number): RateRefusal | null {
   const { tokens_per_minute: limit } = policy.rates;
   if (limit === null) return null;
-  let over = sum(state.begun) + tokens - limit;
+  let over = state.begun.tokens + tokens - limit;
   if (over <= 0) return null;
   for (const entry of state.begun) {
     over -= entry.tokens;
@@ -57,29 +57,27 @@ export function tokenRefusal(state: LedgerState, policy: Policy, tokens: number)
 
 /** The rates as they stand; of several on requests, the one with the least left. */
 export function rateViews(state: LedgerState, policy: Policy, key: Asking): RateViews {
-  const view = (limit: number, used: number, begun: readonly Begun[]): RateView => {
-    const last = begun.at(-1);
+  const view = (limit: number, used: number, keyId: string | null): RateView => {
+    const last = state.begun.newest(1, keyId);
     const resetMs = last === undefined ? 0 : last.at + RATE_WINDOW_MS - state.clock;
     return { limit, remaining: Math.max(limit - used, 0), resetMs };
   };
-  const requests = requestCounts(state, policy, key).map(({ limit, begun }) => view(limit, begun.length, begun));
+  const requests = requestLimits(policy, key).map(({ limit, keyId }) =>
+    view(limit, state.begun.requests(keyId), keyId),
+  );
   const { tokens_per_minute: tokens } = policy.rates;
   return {
     requests: requests.toSorted((a, b) => a.remaining - b.remaining)[0] ?? null,
-    tokens: tokens === null ? null : view(tokens, sum(state.begun), state.begun),
+    tokens: tokens === null ? null : view(tokens, state.begun.tokens, null),
   };
 }
 
-/** The limits on requests a minute, the tenant's and the key's, and what each counts. */
-function requestCounts(state: LedgerState, policy: Policy, key: Asking) {
+/** The limits on requests a minute, the tenant's and the key's, and whose requests each counts. */
+function requestLimits(policy: Policy, key: Asking) {
   const tenant = policy.rates.requests_per_minute;
   const own = key.limits.requests_per_minute;
-  const counts: { readonly limit: number; readonly begun: readonly Begun[] }[] = [];
-  if (tenant !== null) counts.push({ limit: tenant, begun: state.begun });
-  if (own !== null) counts.push({ limit: own, begun: state.begun.filter(({ keyId }) => keyId === key.id) });
-  return counts;
-}
-
-function sum(begun: readonly Begun[]): number {
-  return begun.reduce((total, { tokens }) => total + tokens, 0);
+  const limits: { readonly limit: number; readonly keyId: string | null }[] = [];
+  if (tenant !== null) limits.push({ limit: tenant, keyId: null });
+  if (own !== null) limits.push({ limit: own, keyId: key.id });
+  return limits;
 }

@@ -129,7 +129,7 @@ function granted(
   const state = {
     ...before,
     holds: new Map(before.holds).set(hold.id, hold),
-    begun: [...before.begun, begun],
+    begun: before.begun.add(begun),
   };
   const grant = { offer, leaseEnds: hold.leaseEnds, lowered, rates: rateViews(state, policy, ask.key) };
   return { ok: true, state, finished, grant };

@@ -6,6 +6,7 @@ import type { MicroUsd } from "../../money.ts";
 import { periodEnd, periodStart, type Period } from "../period.ts";
 import type { Policy } from "../policy.ts";
 import type { UsageLine } from "../pricing.ts";
+import { type Begun, RateWindow } from "./rate-window.ts";
 
 /** Rates are counted over any so long a stretch. */
 export const RATE_WINDOW_MS = 60_000;
@@ -28,15 +29,6 @@ export interface Hold {
   readonly metered: readonly UsageLine[];
 }
 
-/** A request that began in the last minute. */
-export interface Begun {
-  readonly id: string;
-  readonly keyId: string;
-  readonly at: number;
-  /** The hold's tokens while it runs, then those it used. */
-  readonly tokens: number;
-}
-
 /** What one period's account has been charged. */
 export interface Spent {
   readonly start: number;
@@ -49,8 +41,7 @@ export interface LedgerState {
   /** By {@link accountKey}. */
   readonly spent: ReadonlyMap<string, Spent>;
   readonly holds: ReadonlyMap<string, Hold>;
-  /** Oldest first. */
-  readonly begun: readonly Begun[];
+  readonly begun: RateWindow;
 }
 
 /** How a hold ended. */
@@ -104,8 +95,8 @@ export interface Records {
 export function restore(policy: Policy, records: Records, now: number): LedgerState {
   const holds = new Map([...records.holds].map((hold) => [hold.id, hold]));
   const running = [...holds.values()].map(({ id, keyId, takenAt, tokens }) => ({ id, keyId, at: takenAt, tokens }));
-  const begun = [...records.begunSince(now - RATE_WINDOW_MS), ...running].toSorted((a, b) => a.at - b.at);
-  const clock = Math.max(now, begun.at(-1)?.at ?? 0);
+  const begun = RateWindow.of([...records.begunSince(now - RATE_WINDOW_MS), ...running]);
+  const clock = Math.max(now, begun.newest(1, null)?.at ?? 0);
   const spent = new Map<string, Spent>();
   for (const period of periodsOf(policy)) {
     const start = periodStart(period, clock);

@@ -1,11 +1,7 @@
 /** The Worker as wrangler builds it, in workerd without wrangler's proxy, with its storage in a folder that outlives it. */
-import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Miniflare } from "miniflare";
+import { builtModules } from "../../../scripts/built-modules.ts";
 import { adminClient, type AdminClient } from "../../../scripts/tenants/admin-client.ts";
 import { parseUsd } from "../../../src/money.ts";
 import type { TenantApi } from "../../../src/tenant/api.ts";
@@ -37,20 +33,8 @@ export interface Gateway {
 
 /** The Worker's modules, built once a test file. */
 export async function buildGateway(): Promise<Modules> {
-  const out = await mkdtemp(join(tmpdir(), "gateway-"));
-  const wrangler = createRequire(import.meta.url)
-    .resolve("wrangler/package.json")
-    .replace("package.json", "bin/wrangler.js");
-  await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", out], { cwd: ROOT });
-  const modules: Modules = {};
-  for (const name of await readdir(out)) {
-    if (name.endsWith(".js")) modules[name] = { type: "esm", contents: await readFile(join(out, name), "utf8") };
-    if (name.endsWith(".wasm")) {
-      modules[name] = { type: "wasm", contents: new Uint8Array(await readFile(join(out, name))) };
-    }
-  }
-  await rm(out, { recursive: true });
-  return modules;
+  const built = await builtModules(join(ROOT, "wrangler.toml"));
+  return Object.fromEntries(built.map(({ path, ...module }) => [path, module]));
 }
 
 export async function startGateway(modules: Modules, options: GatewayOptions): Promise<Gateway> {

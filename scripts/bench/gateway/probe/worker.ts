@@ -1,0 +1,58 @@
+/** What a gateway in this runtime costs at least: routes that do nothing, or one thing. */
+import { Hono } from "hono";
+import type { ChatRequest } from "../../../../src/conversation.ts";
+import { reserve } from "../../../../src/payment.ts";
+import { createTenants, type TenantNamespaces } from "../../../../src/tenant/client.ts";
+import { bearerKey } from "../../../../src/tenant/keys.ts";
+
+interface Env extends TenantNamespaces {
+  /** Address of the null upstream. */
+  readonly UPSTREAM: string;
+}
+
+const ANSWER = { object: "chat.completion", choices: [] };
+/** A request as the flow asks the ledger to pay for it, at one fixed exit. */
+const BILL = { promptTokens: 11, maxTokens: 8, exits: [12], deepest: 12, exitFixed: true };
+const LEASE_MS = 60_000;
+
+export default new Hono<{ Bindings: Env }>()
+  .post("/bare", (c) => c.json(ANSWER))
+  /** A gateway that only passes on. */
+  .post("/relay", async (c) => {
+    const body = await c.req.raw.arrayBuffer();
+    return fetch(`${c.env.UPSTREAM}/v1/chat/completions`, { method: "POST", body });
+  })
+  /** Authentication, a reservation and its settlement, called as src/app.ts and src/chat.ts call them. */
+  .post("/ledger", async (c) => {
+    const tenants = createTenants(c.env);
+    const caller = await tenants.authenticate(bearerKey(c.req.header("authorization")) ?? "");
+    if (caller === null) return c.json({ error: "wrong key" }, 401);
+    const payer = {
+      caller,
+      ledger: tenants.tenant(caller.tenant),
+      leaseMs: LEASE_MS,
+      waitUntil: (settled: Promise<unknown>) => c.executionCtx.waitUntil(settled),
+    };
+    const asked: ChatRequest = {
+      requestId: crypto.randomUUID(),
+      model: "bench",
+      messages: [],
+      maxTokens: BILL.maxTokens,
+      sampling: {
+        temperature: 1,
+        top_p: 1,
+        top_k: 0,
+        min_p: 0,
+        repetition_penalty: 1,
+        presence_penalty: 0,
+        frequency_penalty: 0,
+        seed: 0,
+      },
+      stop: [],
+      topLogprobs: null,
+    };
+    const { meter } = await reserve(payer, asked, BILL);
+    meter.startReading({ exit: BILL.deepest, tier: "origin" });
+    await meter.settle();
+    return c.json(ANSWER);
+  });
