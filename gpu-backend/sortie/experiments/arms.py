@@ -20,7 +20,6 @@ class Setting:
     base: Path
     exits: tuple[int, ...]
     data: Path
-    held_out: Path
     scored: Path
     steps: int
     # ICT's one epoch: steps over the heads alone.
@@ -45,8 +44,9 @@ def arm_jobs(setting: Setting, runs: Path, prefix: str) -> list[Job]:
     jobs = [score_job(setting, runs, prefix, f"{prefix}-scores-base", {BASE: setting.base}, setting.exits)]
     for name in names:
         base = model_of(runs, prefix, SFT) if name == ICT else setting.base
-        steps = () if name != ICT else ("--steps", str(setting.head_steps))
-        jobs.append(train_job(setting, runs, prefix, name, base, (*objective_options(name), *steps)))
+        # Frozen layers would be compiled anew, for a few steps of heads.
+        own = () if name != ICT else ("--steps", str(setting.head_steps), "--no-compile")
+        jobs.append(train_job(setting, runs, prefix, name, base, (*objective_options(name), *own)))
     scored = {name: model_of(runs, prefix, name) for name in names}
     return [*jobs, score_job(setting, runs, prefix, f"{prefix}-scores", scored)]
 
@@ -66,7 +66,7 @@ def train_job(setting: Setting, runs: Path, prefix: str, name: str, base: Path, 
     """Trains from a base; options: those of the one run, which win over the setting's."""
     out = model_of(runs, prefix, name)
     arguments = ("--model", str(base), "--exits", ",".join(map(str, setting.exits)), "--data", str(setting.data))
-    arguments += ("--held-out", str(setting.held_out), "--skip-bad", "--length", str(setting.length))
+    arguments += ("--skip-bad", "--length", str(setting.length))
     arguments += ("--seed", str(setting.seed), "--steps", str(setting.steps), *setting.options, *options)
     return Job(f"{prefix}-{name}", "sortie.training", (*arguments, "--out", str(out), "--run", str(out.parent / "run")))
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from .arms import Setting, arm_jobs
 from .queue import Job
-from .text import STORIES
+from .text import HELD_OUT_ROWS, STORIES
 from .world import COMMON
 
 SEED = 1
 # Folders of --checkpoints, and their layers.
 CHECKPOINTS = {"stories260k": 5, "babyllama-char361": 5}
-STORY_ROWS, SCORED_ROWS = 4_000, 300
+STORY_ROWS, SCORED_ROWS = 3_000, 300
 # One of the two reads characters: pieces of so many fit in LENGTH ids.
 STORY_CHARACTERS, LENGTH = 120, 128
-STEPS, HEAD_STEPS = 150, 75
-OPTIONS = ("--optimizer", "adamw", "--lr", "1e-3")
+STEPS, HEAD_STEPS = 60, 40
+OPTIONS = ("--optimizer", "adamw", "--lr", "1e-3", "--held-out-rows", str(HELD_OUT_ROWS))
 
 
 def pretrained_jobs(runs: Path, data: Path, checkpoints: Path, effort: float) -> list[Job]:
@@ -35,7 +35,6 @@ def pretrained_jobs(runs: Path, data: Path, checkpoints: Path, effort: float) ->
             base=checkpoints / name,
             exits=tuple(range(1, layers + 1)),
             data=train,
-            held_out=scored,
             scored=scored,
             steps=round(effort * STEPS),
             head_steps=round(effort * HEAD_STEPS),

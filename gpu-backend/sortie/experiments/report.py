@@ -15,6 +15,8 @@ from .results import METRICS, summary
 
 SHOWN = {"exact_match": "exact match, %", "nll": "NLL, nats per answer token"}
 SCORES = "-scores"
+# Exact match of the best arm, in percent, below which likelihoods alone are shown.
+LEAST_MATCH = 10.0
 
 
 def comparisons(runs: Path) -> dict[str, list[Path]]:
@@ -102,13 +104,18 @@ def gather(runs: Path) -> dict[str, Any]:
     return {"comparisons": found, "costs": costs, "methods": methods}
 
 
+def exactly_matched(comparison: dict[str, Any]) -> bool:
+    """Whether exact match says anything: long answers are hardly ever matched whole."""
+    best = max(cell["exact_match"] for cells in comparison["arms"].values() for cell in cells.values())
+    return best >= LEAST_MATCH
+
+
 def markdown(gathered: dict[str, Any]) -> str:
     """The tables of an experiment."""
     parts = []
     for name, comparison in gathered["comparisons"].items():
         parts.append(f"**{name}**: {comparison['rows']} rows, {comparison['seeds']} seed(s)")
-        scored = any(cell["exact_match"] for cells in comparison["arms"].values() for cell in cells.values())
-        for metric in METRICS if scored else METRICS[1:]:
+        for metric in METRICS if exactly_matched(comparison) else METRICS[1:]:
             parts += [arms_table(comparison, metric), differences_table(comparison, metric)]
     if SFT in gathered["costs"]:
         parts += ["**Costs of a step**", costs_table(gathered["costs"])]
@@ -127,8 +134,8 @@ def _main() -> None:
         gathered = gather(runs)
         (args.out / f"{runs.name}.json").write_text(json.dumps(gathered, indent=1) + "\n", encoding="utf-8")
         for name, comparison in gathered["comparisons"].items():
-            scored = name in ("seeds", "wikidata")
-            plot(comparison, METRICS[0 if scored else 1], args.out / f"{runs.name}-{name}.svg")
+            metric = METRICS[0] if exactly_matched(comparison) else METRICS[1]
+            plot(comparison, metric, args.out / f"{runs.name}-{name}.svg")
         print(f"\n## {runs.name}\n\n{markdown(gathered)}")
 
 

@@ -107,7 +107,6 @@ def summary(folders: list[Path]) -> dict[str, Any]:
             }
             for k, found in sorted(cells[arm].items())
         }
-        for arm in ARMS
-        if arm in cells
+        for arm in sorted(cells, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS))
     }
     return {"rows": rows, "seeds": seeds, "arms": arms, "differences": differences(cells)}

@@ -83,19 +83,32 @@ def score(model: NestedModel, rows: list[Encoded], pad: int) -> tuple[Tensor, Te
     return right, nll
 
 
-def score_checkpoint(checkpoint: Path, file: Path, length: int, exits: tuple[int, ...] | None = None) -> Scores:
-    """Scores of a file's rows of at most `length` ids. exits: where the checkpoint names none."""
-    model = open_checkpoint(checkpoint, exits)
-    encoder = Encoder(open_tokenizer(checkpoint), model.vocabulary)
+@dataclass(frozen=True)
+class Rows:
+    """Rows to score, encoded; their numbers in the file; the id that pads."""
+
+    encoded: list[Encoded]
+    numbers: np.ndarray
+    pad: int
+
+
+def open_rows(file: Path, tokenizer: Path, length: int) -> Rows:
+    """A file's rows of at most `length` ids, by a checkpoint's tokenizer."""
+    opened = open_tokenizer(tokenizer)
+    encoder = Encoder(opened, len(opened))
     read, _ = read_rows(file)
     rows, unfit = encode_rows(encoder, read, length)
     if unfit:
         print(f"{file}: left out {describe_bad(unfit)}")
     left_out = {row.number for row in unfit}
-    right, nll = score(model, rows, encoder.pad)
-    tokens = [sum(last_answer(row).learnt[1:]) for row in rows]
-    numbers = [row.number for row in read if row.number not in left_out]
-    return Scores(list(model.exits), right.numpy(), nll.numpy(), np.array(tokens), np.array(numbers))
+    return Rows(rows, np.array([row.number for row in read if row.number not in left_out]), encoder.pad)
+
+
+def score_checkpoint(model: NestedModel, rows: Rows) -> Scores:
+    """Scores of all rows at all exits."""
+    right, nll = score(model, rows.encoded, rows.pad)
+    tokens = [sum(last_answer(row).learnt[1:]) for row in rows.encoded]
+    return Scores(list(model.exits), right.numpy(), nll.numpy(), np.array(tokens), rows.numbers)
 
 
 def _main() -> None:
@@ -103,15 +116,18 @@ def _main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="rows with their answers")
     parser.add_argument("--length", type=int, required=True, help="longest row, ids; longer ones are left out")
     parser.add_argument("--out", type=Path, required=True, help="folder of the scores, one NAME.npz a checkpoint")
-    parser.add_argument("--checkpoints", nargs="+", required=True, metavar="NAME=DIR")
+    parser.add_argument("--checkpoints", nargs="+", required=True, metavar="NAME=DIR", help="of one tokenizer")
     parser.add_argument("--exits", type=numbers, help="of checkpoints that were not trained for exits")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, folder in (pair.split("=", 1) for pair in args.checkpoints):
+    checkpoints = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in args.checkpoints)}
+    # Checkpoints that are compared have one tokenizer.
+    rows = open_rows(args.rows, next(iter(checkpoints.values())), args.length)
+    for name, folder in checkpoints.items():
         target = args.out / f"{name}.npz"
         if target.exists():
             continue  # an interrupted job goes on
-        scores = score_checkpoint(Path(folder), args.rows, args.length, args.exits)
+        scores = score_checkpoint(open_checkpoint(folder, args.exits), rows)
         scores.save(target)
         shown = {k: round(float(r.mean()), 4) for k, r in zip(scores.exits, scores.right, strict=True)}
         print(f"{name}: exact match {shown}")

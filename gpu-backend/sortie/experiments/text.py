@@ -14,15 +14,17 @@ from .world import ARM_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
 SEED = 1
 # Rows on which ways to answer are compared, one at a time.
 METHODS_ROWS = 50
-STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 8_000, 6_000, 500, 400
+STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 5_000, 3_000, 500, 400
 # A file of each, below --data.
 STORIES = "text/tinystories_first2MiB.txt"
 ALPACA = "instruct/alpaca_52k_en.json"
 WIKIDATA = "qa/bigbench_qa_wikidata.jsonl"
-BASE_STEPS = 110
-BASE_OPTIONS = ("--optimizer", "muon", "--lr", "3e-3", "--final-lr-share", "0.3", "--accumulate", "3", "--compile")
+# For the trainer's own last pass, in one batch.
+HELD_OUT_ROWS = 24
+BASE_STEPS = 250
+BASE_OPTIONS = ("--compile", "--optimizer", "adamw", "--lr", "2e-3", "--final-lr-share", "0.3")
 # Steps of an objective and of ICT's heads.
-STEPS, HEAD_STEPS = 100, 50
+STEPS, HEAD_STEPS = 60, 30
 # Facts must be read several times to be learnt.
 WIKIDATA_OPTIONS = ("--lr", "2e-3")
 
@@ -42,7 +44,7 @@ def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Jo
     arguments += ("--exits", ",".join(map(str, EXITS)), "--objective", "sft", "--length", str(LENGTH))
     arguments += (*COMMON, *BASE_OPTIONS, "--seed", str(SEED), "--steps", str(round(effort * BASE_STEPS)))
     jobs = [
-        write("stories", STORIES, "--n", str(STORY_ROWS), "--n-scored", "40"),
+        write("stories", STORIES, "--n", str(STORY_ROWS), "--n-scored", str(HELD_OUT_ROWS)),
         write("alpaca", ALPACA, "--n", str(ALPACA_ROWS), "--n-scored", str(ALPACA_SCORED)),
         write("wikidata", WIKIDATA, "--n", str(FACTS)),
         Job("base", "sortie.training", (*arguments, "--out", str(base), "--run", str(base.parent / "run"))),
@@ -52,11 +54,10 @@ def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Jo
             base=base,
             exits=EXITS,
             data=runs / f"{kind}.jsonl",
-            held_out=runs / f"{kind}-scored.jsonl",
             scored=runs / f"{kind}-scored.jsonl",
             steps=round(effort * STEPS),
             head_steps=round(effort * HEAD_STEPS),
-            options=(*ARM_OPTIONS, *options),
+            options=(*ARM_OPTIONS, "--held-out-rows", str(HELD_OUT_ROWS), *options),
             length=LENGTH,
             seed=SEED,
         )

@@ -19,10 +19,11 @@ STEPS_SHARE = 0.5
 SOFT = ("--objective", "soft")
 DISTILLED = ("--distill", "0.5")
 VARIANTS: dict[str, tuple[str, ...]] = {
+    "sft": ("--objective", "sft"),
     "soft": SOFT,
     "depth-distilled": (*SOFT, "--exit-weights", "depth", *DISTILLED),
     "half-distilled": (*SOFT, "--exit-weights", "half", *DISTILLED),
-    "half-teacher": (*SOFT, "--exit-weights", "half", "--distill", "1"),
+    "half": (*SOFT, "--exit-weights", "half"),
     "depth-one-exit": (*SOFT, "--exit-weights", "depth", *DISTILLED, "--sample-exits", "1"),
     "depth-dropout": (*SOFT, "--exit-weights", "depth", *DISTILLED, "--layer-dropout", "0.1"),
     "balcony": ("--objective", "balcony"),
