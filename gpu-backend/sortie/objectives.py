@@ -72,7 +72,8 @@ PRESETS = {
     "sft+ict": Objective("sft+ict", heads="linear", frozen=True),
     "extracted": Objective("extracted", weights="deepest", cut=True),
     "balcony": Objective("balcony", heads="balcony", frozen=True, distill=0.5),
-    "soft+": Objective("soft+", weights="depth", distill=0.5),
+    # Of the variants tried, the least loss at full depth without giving up the shallow exits (docs/log.md, 2026-11-25).
+    "soft+": Objective("soft+", weights="half"),
 }
 
 

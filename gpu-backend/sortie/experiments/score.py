@@ -27,6 +27,8 @@ from ..nested import NestedModel, open_checkpoint
 from ..training.config import numbers
 
 BATCH_ROWS = 64
+# Of the products, as in training.
+PRECISION = torch.bfloat16
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def last_answer(row: Encoded) -> Encoded:
 
 @torch.inference_mode()
 def score(model: NestedModel, rows: list[Encoded], pad: int) -> tuple[Tensor, Tensor]:
-    """right [E, N] and summed nll [E, N] of the rows' last answers, float32."""
+    """right [E, N] and summed nll [E, N] of the rows' last answers."""
     model.eval()
     rows = [last_answer(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
@@ -106,7 +108,8 @@ def open_rows(file: Path, tokenizer: Path, length: int) -> Rows:
 
 def score_checkpoint(model: NestedModel, rows: Rows) -> Scores:
     """Scores of all rows at all exits."""
-    right, nll = score(model, rows.encoded, rows.pad)
+    with torch.autocast(model.lm.device.type, PRECISION):
+        right, nll = score(model, rows.encoded, rows.pad)
     tokens = [sum(last_answer(row).learnt[1:]) for row in rows.encoded]
     return Scores(list(model.exits), right.numpy(), nll.numpy(), np.array(tokens), rows.numbers)
 
