@@ -9,10 +9,12 @@ import { MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUEST_ID_CHARS } from "./api/bo
 import { settings } from "./env.ts";
 import { ApiError, type ErrorDetails } from "./errors.ts";
 import { chatCompletions } from "./routes/chat-completions.ts";
+import { completions } from "./routes/completions.ts";
 import type { AppEnv, Flow } from "./routes/context.ts";
 import { toApiError } from "./routes/failure.ts";
 import { health } from "./routes/health.ts";
 import { models } from "./routes/models.ts";
+import { openApi } from "./routes/openapi.ts";
 import { bearerKey, sameKey } from "./tenant/keys.ts";
 
 /** Headers a browser's script may read. */
@@ -33,8 +35,10 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.use("/v1/*", authenticate, bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
 
   app.route("/v1/chat/completions", chatCompletions(flow));
+  app.route("/v1/completions", completions(flow));
   app.route("/v1/models", models(flow));
   app.route("/healthz", health(flow));
+  app.route("/openapi.json", openApi());
   return app;
 }
 

@@ -1,17 +1,21 @@
 /** THE FLOW: one request from accepted to answered, each step one call (docs/architecture.md). */
 import type { Catalogue } from "./catalogue.ts";
 import { loadCatalogue } from "./catalogue.ts";
-import type { ChatAnswer, ChatRequest } from "./conversation.ts";
+import { joinChoices } from "./choices.ts";
+import type { ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
 import { createEdgeClient, type EdgeClient } from "./edge/client.ts";
 import { settings, type Env, type Settings } from "./env.ts";
 import { ApiError } from "./errors.ts";
+import type { GenerationRequest } from "./generation.ts";
+import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
-import { planGeneration } from "./plan.ts";
+import { ofChoice, planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
-import { decideByPrompt } from "./policy/route.ts";
+import { decideByPrompt, decidedAlready } from "./policy/route.ts";
 import { selectModel, type ExitPolicy } from "./policy/selection.ts";
-import { serve } from "./serve.ts";
+import { encodePrompt, type EncodedPrompt } from "./prompt.ts";
+import { serve, type Plan, type Served } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
 
 /** What one request's flow may use. */
@@ -46,35 +50,88 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
 }
 
 /**
- * Answers one chat request. Resolves when the exit is decided and its first token is there.
+ * Answers one request. Resolves when the first choice's exit is decided and its first token is there.
  * @param signal aborted when the client is gone
  * @throws ApiError for everything the client may be told
  */
 export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSignal): Promise<ChatAnswer> {
-  const { bundle, tokenizer, template, router } = deps.catalogue;
   const policy = exitPolicy(request.model, deps.catalogue);
-  const generation = planGeneration(bundle, request, template.encode(request.messages));
+  const jobs = request.prompts.map((prompt) => jobOf(deps, request, prompt, policy));
+  const abandoned = new AbortController();
+  const stop = AbortSignal.any([signal, abandoned.signal]);
+  const [openFirst, ...openOthers] = jobs.flatMap((job) => choicesOf(deps, request, job, stop));
+  if (openFirst === undefined) throw new Error("a request without prompts or choices");
+  const first = await openFirst();
+  const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
+  const events = joinChoices(openers, request.choices, () => abandoned.abort());
+  return {
+    model: deps.catalogue.bundle.name,
+    route: first.route,
+    promptTokens: jobs.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
+    events: closing(events, async () => first.events.return?.()),
+  };
+}
+
+/** One prompt, and what is decided about it before anything is computed. */
+interface Job {
+  readonly prompt: EncodedPrompt;
+  readonly generation: Omit<GenerationRequest, "exit_layer">;
+  readonly plan: Plan;
+}
+
+function jobOf(
+  { settings: config, catalogue, origin }: ChatDeps,
+  request: ChatRequest,
+  asked: Prompt,
+  policy: ExitPolicy,
+): Job {
+  const { bundle, router } = catalogue;
+  const prompt = encodePrompt(catalogue, asked);
+  const generation = planGeneration(bundle, request, prompt);
   const circumstances = {
     exits: bundle.exits,
-    edgeExits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
-    originConfigured: deps.origin !== null,
+    edgeExits: bundle.exits.filter((exit) => config.edgeExits.includes(exit)),
+    originConfigured: origin !== null,
   };
-  const scores = router === null ? null : scorePrompt(router, request.messages);
+  const scores = router === null ? null : scorePrompt(router, prompt.messages);
   const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
-  const served = await serve(deps, generation, { decision, policy, circumstances }, signal);
-  return {
-    model: bundle.name,
-    route: served.route,
-    promptTokens: generation.token_ids.length,
-    events: textStream(served.tokens, {
-      detokenizer: createDetokenizer(tokenizer),
-      bytesOf: (id) => tokenizer.bytesOf(id),
-      stop: request.stop,
-      route: () => served.route,
-      promptTokens: generation.token_ids.length,
-      cachedTokens: served.cachedTokens,
-    }),
+  return { prompt, generation, plan: { decision, policy, circumstances } };
+}
+
+interface Choice {
+  readonly route: Route;
+  readonly events: AsyncIterableIterator<ChoiceEvent>;
+}
+
+/** Openers of a prompt's choices. The gates decide for the first; the others go where it was served. */
+function choicesOf(deps: ChatDeps, request: ChatRequest, job: Job, signal: AbortSignal): (() => Promise<Choice>)[] {
+  const { generation, plan } = job;
+  let first: Promise<Served> | null = null;
+  const serveFirst = (): Promise<Served> => (first ??= serve(deps, generation, plan, signal));
+  const serveAnother = async (choice: number): Promise<Served> => {
+    const { route } = await serveFirst();
+    return serve(deps, ofChoice(generation, choice), { ...plan, decision: decidedAlready(route) }, signal);
   };
+  return Array.from({ length: request.choices }, (_, choice) => async () => {
+    const served = await (choice === 0 ? serveFirst() : serveAnother(choice));
+    return { route: served.route, events: choiceText(deps, request, job.prompt, served) };
+  });
+}
+
+function choiceText(
+  { catalogue: { tokenizer } }: ChatDeps,
+  { stop }: ChatRequest,
+  { tokenIds, startsText }: EncodedPrompt,
+  served: Served,
+): AsyncIterableIterator<ChoiceEvent> {
+  return textStream(served.tokens, {
+    detokenizer: createDetokenizer(tokenizer, startsText),
+    bytesOf: (id) => tokenizer.bytesOf(id),
+    stop,
+    route: () => served.route,
+    promptTokens: tokenIds.length,
+    cachedTokens: served.cachedTokens,
+  });
 }
 
 /** @throws ApiError 404 `model_not_found` */

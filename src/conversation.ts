@@ -9,12 +9,21 @@ export interface Message {
   readonly content: string;
 }
 
+/** What is to be continued: a conversation, plain text, or token ids as they are. */
+export type Prompt =
+  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "tokens"; readonly ids: readonly number[] };
+
 /** One accepted request, independent of the wire it came by. */
 export interface ChatRequest {
   readonly requestId: string;
   /** As sent: `<name>`, `<name>:auto`, `<name>:exit-<k>`. */
   readonly model: string;
-  readonly messages: readonly Message[];
+  /** At least one. */
+  readonly prompts: readonly Prompt[];
+  /** Answers to each prompt, at least 1. An answer's index counts prompt by prompt: `prompt * choices + choice`. */
+  readonly choices: number;
   /** null: whatever fits the context. */
   readonly maxTokens: number | null;
   readonly sampling: Sampling;
@@ -41,24 +50,53 @@ export interface TextToken {
   readonly top: readonly { readonly text: string; readonly bytes: readonly number[]; readonly logprob: number }[];
 }
 
-/** Text as it becomes final, then exactly one `end`. Failures are thrown. */
+/** Text as it becomes final. Tokens of a text that is emitted in parts come with its first part. */
+export interface TextPiece {
+  readonly type: "text";
+  readonly text: string;
+  readonly tokens: readonly TextToken[];
+}
+
+/** How one choice ended. */
+export interface ChoiceEnd {
+  readonly type: "end";
+  readonly finishReason: "stop" | "length";
+  readonly usage: Usage;
+  /** null when a stop sequence ended the choice before its tier could say. */
+  readonly timings: Timings | null;
+  /** The exit and tier that spoke last. */
+  readonly route: Route;
+}
+
+/** One choice: pieces, then exactly one `end`. Failures are thrown. */
+export type ChoiceEvent = TextPiece | ChoiceEnd;
+
+/** The last event of an answer. */
+export interface AnswerEnd {
+  readonly type: "end";
+  /** One a choice, by index. */
+  readonly finishReasons: readonly ChoiceEnd["finishReason"][];
+  /** Of all choices together; each prompt counts once. */
+  readonly usage: Usage;
+  /** Summed over the choices; null when one has none. */
+  readonly timings: Timings | null;
+  /** The first choice's. */
+  readonly route: Route;
+}
+
+/** A whole answer: the choices' pieces and ends in the order they come, then exactly one `end`. Failures are thrown. */
 export type TextEvent =
-  | { readonly type: "text"; readonly text: string; readonly tokens: readonly TextToken[] }
-  | {
-      readonly type: "end";
-      readonly finishReason: "stop" | "length";
-      readonly usage: Usage;
-      /** null when a stop sequence ended the answer before its tier could say. */
-      readonly timings: Timings | null;
-      /** The exit and tier that spoke last. */
-      readonly route: Route;
-    };
+  | (TextPiece & { readonly index: number })
+  | (Omit<ChoiceEnd, "type"> & { readonly type: "finish"; readonly index: number })
+  | AnswerEnd;
 
 /** An answer whose first decision is made. Not reading `events` to the end, or returning early, stops the compute. */
 export interface ChatAnswer {
   /** Canonical model name, e.g. `tiny`. */
   readonly model: string;
+  /** The first choice's. */
   readonly route: Route;
+  /** Of all prompts together. */
   readonly promptTokens: number;
   readonly events: AsyncIterable<TextEvent>;
 }

@@ -11,6 +11,7 @@ export type LogValue =
   | null
   | undefined
   | readonly number[]
+  | readonly string[]
   | Readonly<Record<string, number>>;
 
 /**

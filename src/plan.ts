@@ -1,8 +1,9 @@
-/** From what the caller asked to what a tier is asked: bounds checked, `max_tokens` made definite. Pure. */
+/** From what the caller asked to what a tier is asked: bounds checked, `max_tokens` and seeds made definite. Pure. */
 import type { ChatRequest } from "./conversation.ts";
 import { ApiError } from "./errors.ts";
 import type { GenerationRequest } from "./generation.ts";
 import type { Bundle } from "./model/bundle.ts";
+import type { EncodedPrompt } from "./prompt.ts";
 
 /**
  * The generation for a prompt; its exit is set by the gates.
@@ -12,7 +13,7 @@ import type { Bundle } from "./model/bundle.ts";
 export function planGeneration(
   bundle: Bundle,
   request: ChatRequest,
-  tokenIds: readonly number[],
+  { tokenIds, param }: Pick<EncodedPrompt, "tokenIds" | "param">,
 ): Omit<GenerationRequest, "exit_layer"> {
   const context = bundle.shape.context_length;
   const room = context - tokenIds.length;
@@ -21,8 +22,8 @@ export function planGeneration(
     const completion = request.maxTokens === null ? "" : ` and ${wanted} in the completion`;
     throw new ApiError(
       `This model's maximum context length is ${context} tokens. You asked for ${tokenIds.length + wanted}: ` +
-        `${tokenIds.length} in the messages${completion || " and at least 1 in the completion"}. Please shorten the messages or the completion.`,
-      { status: 400, type: "invalid_request_error", code: "context_length_exceeded", param: "messages" },
+        `${tokenIds.length} in the ${param}${completion || " and at least 1 in the completion"}. Please shorten the ${param} or the completion.`,
+      { status: 400, type: "invalid_request_error", code: "context_length_exceeded", param },
     );
   }
   return {
@@ -34,4 +35,13 @@ export function planGeneration(
     top_logprobs: request.topLogprobs ?? 0,
     stop_token_ids: bundle.eos_token_ids,
   };
+}
+
+/** 2^32 over the golden ratio: seeds of neighbouring choices share no bits by design. */
+const SEED_STEP = 0x9e3779b1;
+
+/** The generation of one of several choices: the first has the caller's seed, the others one that follows from it. */
+export function ofChoice<T extends Pick<GenerationRequest, "sampling">>(generation: T, choice: number): T {
+  const seed = (generation.sampling.seed + Math.imul(SEED_STEP, choice)) >>> 0;
+  return { ...generation, sampling: { ...generation.sampling, seed } };
 }

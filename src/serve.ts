@@ -16,7 +16,7 @@ import { OriginError } from "./origin/origin-error.ts";
 import type { Circumstances, PromptDecision } from "./policy/route.ts";
 import type { ExitPolicy } from "./policy/selection.ts";
 
-/** Seconds after which a client may try again when no tier can answer: about one cold load of the edge exit. */
+/** Seconds after which a client may try again when no tier can say: about one cold load of the edge exit. */
 const RETRY_AFTER_SECONDS = 5;
 
 export interface ServeDeps {
@@ -176,12 +176,12 @@ async function* remaining(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): Asy
   }
 }
 
-function unavailable(why: string, cause?: unknown): ApiError {
+function unavailable(why: string, cause?: OriginError): ApiError {
   return new ApiError("The model is not available right now. Please try again shortly.", {
     status: 503,
     type: "server_error",
     code: "model_unavailable",
-    headers: { "retry-after": String(RETRY_AFTER_SECONDS) },
+    headers: { "retry-after": String(cause?.retryAfterSeconds || RETRY_AFTER_SECONDS) },
     cause: cause ?? new Error(why),
   });
 }

@@ -1,5 +1,5 @@
-/** Token events to text events: detokenising and stop sequences, the same for both tiers. */
-import type { Route, TextEvent, TextToken } from "./conversation.ts";
+/** One choice's token events to its text: detokenising and stop sequences, the same for both tiers. */
+import type { ChoiceEvent, Route, TextToken } from "./conversation.ts";
 import type { TokenEvent, Usage } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import type { Detokenizer } from "./model/detokenizer.ts";
@@ -28,12 +28,15 @@ const decoder = new TextDecoder();
 export function textStream(
   tokens: AsyncIterable<TokenEvent>,
   options: TextStreamOptions,
-): AsyncIterableIterator<TextEvent> {
+): AsyncIterableIterator<ChoiceEvent> {
   const source = tokens[Symbol.asyncIterator]();
   return closing(texts(source, options), async () => source.return?.());
 }
 
-async function* texts(source: AsyncIterator<TokenEvent>, options: TextStreamOptions): AsyncGenerator<TextEvent, void> {
+async function* texts(
+  source: AsyncIterator<TokenEvent>,
+  options: TextStreamOptions,
+): AsyncGenerator<ChoiceEvent, void> {
   const tokens = { [Symbol.asyncIterator]: () => source };
   let held = ""; // text that may be the beginning of a stop sequence
   let waiting: TextToken[] = []; // tokens whose text is not emitted yet
@@ -52,7 +55,8 @@ async function* texts(source: AsyncIterator<TokenEvent>, options: TextStreamOpti
     waiting.push(token);
     const stopAt = firstStop(held, options.stop);
     if (stopAt !== -1) {
-      if (stopAt > 0) yield { type: "text", text: held.slice(0, stopAt), tokens: waiting };
+      const emitted = before(waiting, stopAt - (held.length - lengthOf(waiting)));
+      if (stopAt > 0) yield { type: "text", text: held.slice(0, stopAt), tokens: emitted };
       yield stopped(produced, options);
       return;
     }
@@ -66,8 +70,22 @@ async function* texts(source: AsyncIterator<TokenEvent>, options: TextStreamOpti
   throw new Error("the token stream ended without an end event");
 }
 
+function lengthOf(tokens: readonly TextToken[]): number {
+  return tokens.reduce((sum, { text }) => sum + text.length, 0);
+}
+
+/** The tokens of which a character stands in the first `end` characters of their text. */
+function before(tokens: readonly TextToken[], end: number): TextToken[] {
+  let from = 0;
+  return tokens.filter(({ text }) => {
+    const kept = from < end;
+    from += text.length;
+    return kept;
+  });
+}
+
 /** The end of an answer that a stop sequence ended: what was produced until then is what is paid. */
-function stopped(produced: ReadonlyMap<number, number>, options: TextStreamOptions): TextEvent {
+function stopped(produced: ReadonlyMap<number, number>, options: TextStreamOptions): ChoiceEvent {
   const usage: Usage = {
     prompt_tokens: options.promptTokens,
     cached_tokens: options.cachedTokens,

@@ -9,6 +9,8 @@ import pytest
 
 from sortie.errors import UserError
 from sortie.experiments.queue import DONE, Job, run_queue
+from sortie.experiments.tiny import tiny_jobs
+from sortie.training.config import config_of
 
 
 def world(name: str, file: Path, *arguments: str) -> Job:
@@ -37,3 +39,15 @@ def test_a_failure_stops_the_queue_and_says_why_and_a_later_run_goes_on(tmp_path
     assert not last.exists()
     run_queue([world("first", first), world("broken", last), world("last", last)], runs)
     assert last.exists()
+
+
+def test_the_recipe_of_tiny_goes_from_stage_to_stage(tmp_path: Path) -> None:
+    jobs = {job.name: job.arguments for job in tiny_jobs(tmp_path / "runs", tmp_path / "out")}
+    further = {job.name: job.arguments for job in tiny_jobs(tmp_path / "runs", tmp_path / "out", tmp_path / "base")}
+    assert "--fresh" in jobs["drill-pairs"]
+    assert str(tmp_path / "runs" / "first-chats" / "model") in jobs["drill-walks"]
+    assert str(tmp_path / "base") in further["drill-walks"]
+    assert not {"tokenizer", "drill-pairs", "first-chats"} & set(further)
+    for arguments in (jobs["long-chats"], further["long-chats"]):
+        assert str(tmp_path / "out") in arguments
+        config_of(list(arguments))

@@ -54,6 +54,8 @@ export function fourBit(): Numerics {
 
     operand: (_graph, values) => ({ values, scale: "" }),
 
+    fineOperand: (_graph, values) => ({ values, scale: "" }),
+
     spread: (_graph, values, matrix) => ({ values, matrix }),
 
     product(graph, operand, stored) {

@@ -24,6 +24,8 @@ export const float32: Numerics = {
 
   operand: (_graph, values) => ({ values, scale: "" }),
 
+  fineOperand: (_graph, values) => ({ values, scale: "" }),
+
   spread: (_graph, values, matrix) => ({ values, matrix }),
 
   product: (graph, operand, matrix) =>

@@ -22,6 +22,8 @@ export interface Operand {
   readonly values: string;
   /** Name of the factor per row, [B, T, 1]; `""` where values are plain numbers. */
   readonly scale: string;
+  /** Whether each row is two digits: values are [B, 2·T, K], the second digits behind the first. */
+  readonly fine?: boolean;
 }
 
 export interface Numerics {
@@ -33,6 +35,8 @@ export interface Numerics {
    * @param maybeEmpty whether T may be 0.
    */
   operand(graph: GraphBuilder, values: string, maybeEmpty?: boolean): Operand;
+  /** As `operand`, with smaller steps. @param values float32 [B, T, K], T at least 1. */
+  fineOperand(graph: GraphBuilder, values: string): Operand;
   /**
    * Makes activations with outliers ready for `operand`, and the matrix that reads them for `store`.
    * @param values float32 [B, T, K], T at least 1.

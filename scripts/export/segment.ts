@@ -111,7 +111,7 @@ function project(
   values: string,
   layer: number,
   names: readonly (readonly [name: string, outputs: number])[],
-  shape: { readonly inputs: number; readonly bias: boolean; readonly outliers?: boolean },
+  shape: { readonly inputs: number; readonly bias: boolean; readonly outliers?: boolean; readonly fine?: boolean },
 ): string {
   const prefix = `model.layers.${layer}.`;
   const parts: Matrix[] = names.map(([name, outputs]) =>
@@ -121,7 +121,9 @@ function project(
   const whole = stack(parts);
   const ready = shape.outliers === true ? numerics.spread(graph, values, whole) : { values, matrix: whole };
   const matrix = numerics.store(graph, label, ready.matrix);
-  const product = numerics.product(graph, numerics.operand(graph, ready.values), matrix);
+  const operand =
+    shape.fine === true ? numerics.fineOperand(graph, ready.values) : numerics.operand(graph, ready.values);
+  const product = numerics.product(graph, operand, matrix);
   if (!shape.bias) return product;
   const bias = new Float32Array(matrix.outputs);
   let start = 0;
@@ -146,7 +148,7 @@ function attend(builder: Builder, layer: number, values: string, positions: Posi
       ["self_attn.k_proj", keyWidth],
       ["self_attn.v_proj", keyWidth],
     ],
-    { inputs: model.hiddenSize, bias: model.attentionBias },
+    { inputs: model.hiddenSize, bias: model.attentionBias, fine: true },
   );
   const newValues = graph.output(`new_v.${layer}`, "float32", ["B", "T", keyWidth]);
   const turning = graph.fresh("qk"); // queries and keys turn alike: one rotation for both
@@ -176,6 +178,7 @@ function attend(builder: Builder, layer: number, values: string, positions: Posi
   return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {
     inputs: queryWidth,
     bias: model.attentionBias,
+    fine: true,
   });
 }
 

@@ -10,6 +10,17 @@ export const MAX_JSON_DEPTH = 16;
 export const MAX_MESSAGES = 2048;
 /** Parts of one message's content: as many as messages. */
 export const MAX_CONTENT_PARTS = 2048;
+/**
+ * Choices of one request, over all its prompts: each may take three subrequests (edge, origin, and once more without
+ * the handoff), and a Worker of the free plan has 50.
+ */
+export const MAX_CHOICES = 16;
+/** Token ids of a prompt: 128 Ki, the longest context of the LLaMA family. */
+export const MAX_PROMPT_TOKENS = 128 * 1024;
+/** `max_tokens` of a text completion that names none: OpenAI's own default. */
+export const DEFAULT_COMPLETION_TOKENS = 16;
+/** `logprobs` of a text completion: OpenAI's own bound. */
+export const MAX_COMPLETION_LOGPROBS = 5;
 /** Stop sequences: OpenAI's own bound. */
 export const MAX_STOP_SEQUENCES = 4;
 /** Characters of a stop sequence: each token's text is compared with every beginning of it. */

@@ -1,6 +1,8 @@
 /** A request's body as JSON, refused in the words of OpenAI's contract. */
+import type { z } from "zod";
 import { ApiError } from "../errors.ts";
 import { MAX_JSON_DEPTH } from "./bounds.ts";
+import { requestError } from "./request-error.ts";
 
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 
@@ -24,6 +26,17 @@ export async function readJson(request: Request): Promise<unknown> {
   } catch (cause) {
     throw badJson("it is not JSON", cause);
   }
+}
+
+/**
+ * The JSON of a request as its schema has it.
+ * @throws ApiError as {@link readJson}; 400 naming the first field at fault
+ */
+export async function readBody<T extends z.ZodType>(request: Request, schema: T): Promise<z.infer<T>> {
+  const json = await readJson(request);
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw requestError(parsed.error, json);
+  return parsed.data;
 }
 
 /** The deepest nesting of arrays and objects in a JSON text, in one pass; brackets inside strings do not count. */

@@ -16,9 +16,10 @@ export interface Detokenizer {
 
 const SPACE = 0x20;
 
-export function createDetokenizer(tokenizer: Tokenizer): Detokenizer {
+/** @param startsText false for the rest of a text: its first space is part of it */
+export function createDetokenizer(tokenizer: Tokenizer, startsText = true): Detokenizer {
   const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
-  let atStart = tokenizer.stripsLeadingSpace;
+  let atStart = startsText && tokenizer.stripsLeadingSpace;
   return {
     push(id) {
       let bytes = tokenizer.bytesOf(id);

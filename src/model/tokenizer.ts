@@ -7,6 +7,7 @@
  */
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { z } from "zod";
+import { textPrefix } from "./text-prefix.ts";
 import { byteReader } from "./token-bytes.ts";
 
 const addedTokenSchema = z.looseObject({
@@ -23,6 +24,7 @@ const tokenizerJsonSchema = z.looseObject({
     unk_token: z.string().nullish(),
   }),
   decoder: z.unknown(),
+  post_processor: z.unknown(),
 });
 
 /** Random bytes of a name: nobody guesses 128 bits. */
@@ -35,6 +37,8 @@ export interface Tokenizer {
   readonly controlTokens: ReadonlyMap<string, number>;
   /** A text starts with a space that no reader should see (SentencePiece's dummy prefix). */
   readonly stripsLeadingSpace: boolean;
+  /** Ids before a text that is no conversation; often BOS, sometimes none. */
+  readonly textPrefix: readonly number[];
   /** Text as plain text: what spells a control token is encoded like any other characters. No BOS is added. */
   encode(text: string): number[];
   /** Plain text and control ids, in order, encoded as one. @throws RangeError for an id that is no control token. */
@@ -76,6 +80,7 @@ export function createTokenizer(tokenizer: unknown, config: unknown): Tokenizer 
     controlIds,
     controlTokens,
     stripsLeadingSpace: reader.stripsLeadingSpace,
+    textPrefix: textPrefix(json.post_processor),
     encode: encodePlain,
     encodeParts(parts) {
       const wanted = parts.filter((part) => typeof part === "number");

@@ -65,6 +65,11 @@ export function decideByPrompt(
   return { exit: wanted, tier: "origin", reason: `${verdict}; reason=hard`, escalateTo: null, score };
 }
 
+/** The decision for an answer that goes where another of the same prompt went: no gate is asked again. */
+export function decidedAlready({ exit, tier, reason }: Route): PromptDecision {
+  return { exit, tier, reason, escalateTo: null, score: null };
+}
+
 /** The first exit beyond the edge that gate 1 trusts, otherwise the deepest; null when the edge has them all. */
 function originExit(scores: readonly number[], threshold: number, from: number, now: Circumstances): number | null {
   const beyond = now.exits.filter((exit) => exit > from && !now.edgeExits.includes(exit));

@@ -1,13 +1,11 @@
 /** `GET /healthz`: what is served, and which tiers can serve it. Open to everyone, so it says nothing else. */
 import { Hono } from "hono";
+import type { Health } from "../api/catalogue-answer.ts";
 import type { ChatDeps } from "../chat.ts";
 import type { AppEnv, Flow } from "./context.ts";
 
 /** A tier that takes longer to say that it is there is not there. */
 const PROBE_TIMEOUT_MS = 2_000;
-
-/** `foreign`: an origin of another checkpoint, whose exits are not ours. */
-type OriginState = "absent" | "reachable" | "unreachable" | "foreign";
 
 export function health({ chatDeps }: Flow): Hono<AppEnv> {
   return new Hono<AppEnv>().get("/", async (c) => {
@@ -15,12 +13,12 @@ export function health({ chatDeps }: Flow): Hono<AppEnv> {
     const [edge, origin] = await Promise.all([edgeState(deps), originState(deps)]);
     const { bundle, router } = deps.catalogue;
     const serving = edge !== null || origin === "reachable";
-    const body = {
+    const body: Health = {
       status: serving ? "ok" : "unavailable",
       model: bundle.name,
       fingerprint: bundle.fingerprint,
       numerics: bundle.numerics,
-      exits: bundle.exits,
+      exits: [...bundle.exits],
       edge_exits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
       calibrated: router !== null,
       edge: edge ?? "unreachable",
@@ -39,7 +37,7 @@ async function edgeState({ edge }: ChatDeps) {
   }
 }
 
-async function originState({ origin, catalogue }: ChatDeps): Promise<OriginState> {
+async function originState({ origin, catalogue }: ChatDeps): Promise<Health["origin"]> {
   if (origin === null) return "absent";
   try {
     const info = await origin.info(AbortSignal.timeout(PROBE_TIMEOUT_MS));

@@ -1,5 +1,6 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 import { Hono } from "hono";
+import type { ModelList, ModelObject } from "../api/catalogue-answer.ts";
 import { ApiError } from "../errors.ts";
 import { modelIds } from "../policy/selection.ts";
 import type { AppEnv, Flow } from "./context.ts";
@@ -7,13 +8,14 @@ import type { AppEnv, Flow } from "./context.ts";
 /** Seconds since 1970. Checkpoints carry no date of their own: the day `sortie-bundle/1` was fixed. */
 const CREATED = Date.UTC(2026, 10, 24) / 1000;
 
-const modelObject = (id: string) => ({ id, object: "model", created: CREATED, owned_by: "sortie" });
+const modelObject = (id: string): ModelObject => ({ id, object: "model", created: CREATED, owned_by: "sortie" });
 
 export function models({ chatDeps }: Flow): Hono<AppEnv> {
   return new Hono<AppEnv>()
     .get("/", async (c) => {
       const { catalogue } = await chatDeps(c.env, c.req.raw);
-      return c.json({ object: "list", data: modelIds(catalogue.bundle).map(modelObject) });
+      const list: ModelList = { object: "list", data: modelIds(catalogue.bundle).map(modelObject) };
+      return c.json(list);
     })
     .get("/:id", async (c) => {
       const { catalogue } = await chatDeps(c.env, c.req.raw);

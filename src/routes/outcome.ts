@@ -1,7 +1,6 @@
 /** How an answer ended, told once, whoever ended it. */
-import type { AnswerEnd } from "../api/chat-response.ts";
-import { completionTokens } from "../api/chat-response.ts";
-import type { ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
+import { completionTokens } from "../api/answer.ts";
+import type { AnswerEnd, ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
 import { log } from "../log.ts";
 
 export type Outcome =
@@ -31,7 +30,7 @@ export function observed(
     try {
       for await (const event of events) {
         if (event.type === "end") settle({ kind: "completed", end: event });
-        else for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
+        else if (event.type === "text") for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
         yield event;
       }
     } catch (error) {
@@ -52,6 +51,8 @@ export function observed(
 export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Outcome, startedAt: number): void {
   const shared = {
     request_id: request.requestId,
+    "gen_ai.operation.name": request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
+    "gen_ai.request.choice.count": request.prompts.length * request.choices,
     "gen_ai.request.model": request.model,
     "gen_ai.response.model": answer.model,
     first_exit: answer.route.exit,
@@ -64,12 +65,12 @@ export function logOutcome(request: ChatRequest, answer: ChatAnswer, outcome: Ou
     log(`chat.${outcome.kind}`, fields, outcome.kind === "failed" ? "error" : "info");
     return;
   }
-  const { usage, timings, finishReason, route } = outcome.end;
+  const { usage, timings, finishReasons, route } = outcome.end;
   log("chat.completed", {
     ...shared,
     exit: route.exit,
     tier: route.tier,
-    "gen_ai.response.finish_reason": finishReason,
+    "gen_ai.response.finish_reasons": finishReasons,
     "gen_ai.usage.input_tokens": usage.prompt_tokens,
     "gen_ai.usage.output_tokens": completionTokens(usage),
     cached_tokens: usage.cached_tokens,

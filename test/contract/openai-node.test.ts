@@ -195,6 +195,76 @@ describe("streams", () => {
   });
 });
 
+/** Text by choice of a stream. */
+async function joined<T>(
+  stream: AsyncIterable<{ choices: (T & { index: number })[] }>,
+  textOf: (choice: T) => string | null | undefined,
+): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { choices } of stream) {
+    for (const choice of choices) texts[choice.index] = (texts[choice.index] ?? "") + (textOf(choice) ?? "");
+  }
+  return texts;
+}
+
+describe("several choices", () => {
+  test.each(["tiny:exit-6", "tiny:exit-12"])("whole and streamed at %s", async (model) => {
+    const request = { ...RAMBLE, model, n: 3, seed: 7, max_tokens: 12 };
+    const whole = await client.chat.completions.create(request);
+    expect(whole.choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+    const texts = whole.choices.map(({ message }) => message.content);
+    expect(new Set(texts).size).toBeGreaterThan(1);
+    const stream = await client.chat.completions.create({ ...request, stream: true });
+    expect(await joined(stream, ({ delta }) => delta.content)).toEqual(texts);
+    const alone = await client.chat.completions.create({ ...request, n: 1 });
+    expect(alone.choices[0]?.message.content).toBe(texts[0]);
+  });
+
+  test("as many as there may be wait their turn, and all stop when the client goes", async () => {
+    const { seed } = await longRamble("tiny:exit-6");
+    const request = { ...RAMBLE, model: "tiny:exit-6", n: 16, seed, stream: true as const };
+    const stream = await client.chat.completions.create(request);
+    const seen = new Set<number>();
+    for await (const chunk of stream) {
+      const [choice] = chunk.choices;
+      if (choice?.delta.content) seen.add(choice.index);
+      if (seen.size === 2) stream.controller.abort();
+    }
+    expect(seen.size).toBe(2);
+    await expect.poll(activeAtEdge).toBe(0);
+  });
+});
+
+describe("text completions", () => {
+  const request = { model: "tiny:exit-6", prompt: "The capital of France is", temperature: 0, max_tokens: 6 };
+
+  test("whole and streamed, with log-probabilities", async () => {
+    const whole = await client.completions.create({ ...request, logprobs: 2 });
+    expect(whole).toMatchObject({ object: "text_completion", choices: [{ index: 0 }] });
+    const [choice] = whole.choices;
+    expect(choice?.logprobs?.tokens?.join("")).toBe(choice?.text);
+    expect(choice?.logprobs?.token_logprobs).toHaveLength(whole.usage?.completion_tokens ?? -1);
+    const stream = await client.completions.create({ ...request, stream: true });
+    expect(await joined(stream, ({ text }) => text)).toEqual([choice?.text]);
+  });
+
+  test("of several prompts, and of token ids", async () => {
+    const prompt = [request.prompt, "Once upon a time"];
+    const both = await client.completions.create({ ...request, prompt });
+    expect(both.choices.map(({ index }) => index)).toEqual([0, 1]);
+    const ids = await client.completions.create({ ...request, prompt: [1, 4, 50, 51, 2, 5] });
+    expect(ids.usage?.prompt_tokens).toBe(6);
+  });
+
+  test("a prompt that is too long", async () => {
+    const error: unknown = await client.completions
+      .create({ ...request, prompt: "What is what? ".repeat(2_000) })
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(OpenAI.BadRequestError);
+    expect(error).toMatchObject({ code: "context_length_exceeded", param: "prompt" });
+  });
+});
+
 describe("typed errors", () => {
   test("bad JSON", async () => {
     const response = await fetch(`${server.url}/v1/chat/completions`, {

@@ -1,9 +1,11 @@
-/** The official `openai` Python SDK: starts the project and runs openai_python.py against it. */
+/** The official `openai` Python SDK: starts servers and runs the files that ask them. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { KEY } from "../unit/api-flow.ts";
+import { RETRY_AFTER_SECONDS, startFailingServer } from "./support/failing-server.ts";
 import { DEMO_KEY, startServer } from "./support/server.ts";
 
 const REPOSITORY = join(import.meta.dirname, "..", "..");
@@ -14,21 +16,41 @@ const TIMEOUT_MS = 300_000;
 const missing = !existsSync(PYTHON);
 if (missing) console.log(`skipped: the Python SDK's contract; there is no ${PYTHON} (see gpu-backend/README.md)`);
 
+beforeAll(() => {
+  for (const level of ["info", "error"] as const) vi.spyOn(console, level).mockImplementation(() => {});
+});
+afterAll(() => vi.restoreAllMocks());
+
+/** Runs a file of tests. @throws Error with pytest's words when one fails */
+async function pytest(file: string, variables: Readonly<Record<string, string>>): Promise<void> {
+  const args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", join(import.meta.dirname, file)];
+  const env = { ...process.env, ...variables, PYTHONDONTWRITEBYTECODE: "1" };
+  const run = promisify(execFile)(PYTHON, args, { cwd: REPOSITORY, env });
+  const { stdout } = await run.catch((error: { stdout: string; stderr: string }) => {
+    throw new Error(`${error.stdout}\n${error.stderr}`);
+  });
+  expect(stdout).toMatch(/^\d+ passed/m);
+}
+
 test.skipIf(missing)(
   "openai_python.py passes",
   async () => {
     const server = await startServer();
     try {
-      const args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", join(import.meta.dirname, "openai_python.py")];
-      const env = { ...process.env, SORTIE_URL: server.url, SORTIE_KEY: DEMO_KEY, PYTHONDONTWRITEBYTECODE: "1" };
-      const run = promisify(execFile)(PYTHON, args, { cwd: REPOSITORY, env });
-      const { stdout } = await run.catch((error: { stdout: string; stderr: string }) => {
-        throw new Error(`${error.stdout}\n${error.stderr}`);
-      });
-      expect(stdout).toMatch(/^\d+ passed/m);
+      await pytest("openai_python.py", { SORTIE_URL: server.url, SORTIE_KEY: DEMO_KEY });
     } finally {
       await server.stop();
     }
   },
   TIMEOUT_MS,
 );
+
+test.skipIf(missing)("openai_python_failures.py passes", async () => {
+  const server = await startFailingServer();
+  try {
+    const variables = { SORTIE_URL: server.url, SORTIE_KEY: KEY, SORTIE_RETRY_AFTER: String(RETRY_AFTER_SECONDS) };
+    await pytest("openai_python_failures.py", variables);
+  } finally {
+    await server.stop();
+  }
+});

@@ -78,6 +78,79 @@ def test_streams_the_same_answer(client, rambles, model):
     assert len({(chunk.id, chunk.created) for chunk in chunks}) == 1
 
 
+def test_streams_without_usage(client):
+    chunks = list(client.chat.completions.create(**GREEDY, stream=True))
+    assert all(chunk.usage is None and len(chunk.choices) == 1 for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+
+
+def joined(chunks, text_of):
+    """Text by choice of a stream."""
+    texts = {}
+    for chunk in chunks:
+        for choice in chunk.choices:
+            texts[choice.index] = texts.get(choice.index, "") + (text_of(choice) or "")
+    return texts
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_several_choices(client, model):
+    request = {**RAMBLE, "model": model, "n": 3, "seed": 7, "max_tokens": 12}
+    whole = client.chat.completions.create(**request)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    texts = [choice.message.content for choice in whole.choices]
+    assert len(set(texts)) > 1
+    assert whole.usage.completion_tokens <= 36
+    alone = client.chat.completions.create(**{**request, "n": 1})
+    assert alone.choices[0].message.content == texts[0]
+    assert alone.usage.prompt_tokens == whole.usage.prompt_tokens
+    chunks = list(client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True}))
+    assert joined(chunks, lambda choice: choice.delta.content) == dict(enumerate(texts))
+    assert chunks[-1].usage == whole.usage
+
+
+def test_logprobs(client):
+    choice = client.chat.completions.create(**GREEDY, logprobs=True, top_logprobs=2).choices[0]
+    tokens = choice.logprobs.content
+    assert b"".join(bytes(token.bytes) for token in tokens).decode() == choice.message.content
+    assert all(len(token.top_logprobs) == 2 for token in tokens)
+    assert all(abs(token.top_logprobs[0].logprob - token.logprob) < 1e-5 for token in tokens)  # greedy
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_text_completions(client, model):
+    request = {"model": model, "prompt": "The capital of France is", "temperature": 0, "max_tokens": 6, "logprobs": 2}
+    whole = client.completions.create(**request)
+    assert whole.object == "text_completion"
+    assert whole.choices[0].finish_reason in ("stop", "length")
+    logprobs = whole.choices[0].logprobs
+    lengths = {len(values) for values in (logprobs.tokens, logprobs.token_logprobs, logprobs.text_offset)}
+    assert lengths == {whole.usage.completion_tokens}
+    assert "".join(logprobs.tokens) == whole.choices[0].text
+    chunks = list(client.completions.create(**request, stream=True, stream_options={"include_usage": True}))
+    assert joined(chunks, lambda choice: choice.text) == {0: whole.choices[0].text}
+    assert chunks[-1].usage == whole.usage
+    assert len({(chunk.id, chunk.created) for chunk in chunks}) == 1
+
+
+def test_text_completions_of_several_prompts(client):
+    prompts = ["The capital of France is", "Once upon a time"]
+    request = {"model": "tiny:exit-6", "temperature": 0, "max_tokens": 4}
+    both = client.completions.create(**request, prompt=prompts, n=2)
+    assert [choice.index for choice in both.choices] == [0, 1, 2, 3]
+    alone = [client.completions.create(**request, prompt=prompt) for prompt in prompts]
+    assert [both.choices[0].text, both.choices[2].text] == [answer.choices[0].text for answer in alone]
+    assert both.usage.prompt_tokens == sum(answer.usage.prompt_tokens for answer in alone)
+
+
+def test_text_completions_of_token_ids(client):
+    answer = client.completions.create(model="tiny:exit-3", prompt=[1, 4, 50, 51, 2, 5], max_tokens=3, temperature=0)
+    assert answer.usage.prompt_tokens == 6
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="tiny:exit-3", prompt=[10**9])
+    assert (caught.value.param, caught.value.code) == ("prompt", "invalid_token")
+
+
 def test_streams_exits_on_request(client):
     stream = client.chat.completions.create(
         **GREEDY, stream=True, extra_body={"stream_options": {"include_sortie": True}}
@@ -115,7 +188,20 @@ REFUSALS = [
     ({"model": "gpt-4"}, openai.NotFoundError, "model", "model_not_found"),
     ({"messages": []}, openai.BadRequestError, "messages", "empty_array"),
     ({"max_tokens": -1}, openai.BadRequestError, "max_tokens", "integer_below_min_value"),
-    ({"n": 2}, openai.BadRequestError, "n", "invalid_value"),
+    ({"n": 17}, openai.BadRequestError, "n", "integer_above_max_value"),
+    (
+        {"max_completion_tokens": 5},  # beside max_tokens
+        openai.BadRequestError,
+        "max_tokens",
+        "invalid_value",
+    ),
+    (
+        {"response_format": {"type": "json_object"}},
+        openai.BadRequestError,
+        "response_format.type",
+        "invalid_value",
+    ),
+    ({"logit_bias": {"5": 1}}, openai.BadRequestError, "logit_bias", "unsupported_parameter"),
     (
         {"messages": [{"role": "user", "content": "What is what? " * 2_000}]},
         openai.BadRequestError,
@@ -131,7 +217,9 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("fields, error, param, code", REFUSALS, ids=[code for *_, code in REFUSALS])
+@pytest.mark.parametrize(
+    "fields, error, param, code", REFUSALS, ids=[f"{param} {code}" for *_, param, code in REFUSALS]
+)
 def test_typed_errors(client, fields, error, param, code):
     with pytest.raises(error) as caught:
         client.chat.completions.create(**{**GREEDY, **fields})

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { TextEvent } from "../../src/conversation.ts";
 import { ApiError } from "../../src/errors.ts";
-import { ENV, KEY, MESSAGES, scriptedApp } from "./api-flow.ts";
+import { OriginError } from "../../src/origin/origin-error.ts";
+import { ENV, KEY, MESSAGES, piece, scriptedApp, token } from "./api-flow.ts";
 
 const CHAT = "/v1/chat/completions";
 const chatBody = { model: "tiny", messages: MESSAGES };
@@ -117,12 +119,33 @@ describe("requests that reach no answer", () => {
     expect(response.status).toBe(503);
     expect(response.headers.get("retry-after")).toBe("5");
     expect(await errorOf(response)).toEqual({
-      message: "try later",
+      message: `try later Request id: ${response.headers.get("x-request-id")}.`,
       type: "server_error",
       param: null,
       code: "model_unavailable",
     });
     expect(lines.join()).toContain("the secret reason");
+  });
+
+  test.each([
+    ["interrupted", 502, "origin_failed"],
+    ["malformed", 502, "origin_failed"],
+    ["timeout", 504, "origin_timeout"],
+  ] as const)("an origin's %s in mid-answer: %i, whole or streamed", async (kind, status, code) => {
+    async function* broken(): AsyncGenerator<TextEvent, void> {
+      yield piece(token("Par"));
+      throw new OriginError(kind, "10.0.0.1 said things");
+    }
+    const { send } = scriptedApp({ events: broken });
+    const response = await send(CHAT, { json: chatBody });
+    expect(response.status).toBe(status);
+    const error = await errorOf(response);
+    expect(error).toMatchObject({ type: "server_error", code, param: null });
+    expect(error["message"]).toContain(response.headers.get("x-request-id"));
+    const streamed = await (await send(CHAT, { json: { ...chatBody, stream: true } })).text();
+    expect(streamed).toMatch(new RegExp(`data: {"error":{[^\n]*"code":"${code}"}}\n\n$`));
+    expect(JSON.stringify(error) + streamed).not.toContain("10.0.0.1");
+    expect(lines.join()).toContain("10.0.0.1 said things");
   });
 
   test("what nobody expected is told dully, with the request id, and logged richly", async () => {

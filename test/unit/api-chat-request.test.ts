@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { chatCompletionSchema, foldSeed, toChatRequest } from "../../src/api/chat-request.ts";
+import { chatCompletionSchema, toChatRequest } from "../../src/api/chat-request.ts";
+import { foldSeed } from "../../src/api/fields.ts";
 import { requestError } from "../../src/api/request-error.ts";
 
 const user = { role: "user", content: "hi" };
@@ -13,6 +14,10 @@ function refusalOf(body: unknown) {
   return requestError(parsed.error, body).toBody().error;
 }
 
+const messagesOf = (fields: object) => {
+  const [prompt] = accepted(fields).prompts;
+  return prompt?.kind === "messages" ? prompt.messages : null;
+};
 const accepted = (fields: object) => toChatRequest(chatCompletionSchema.parse({ ...minimal, ...fields }), "id", 7);
 
 describe("what is accepted", () => {
@@ -20,7 +25,8 @@ describe("what is accepted", () => {
     expect(accepted({})).toEqual({
       requestId: "id",
       model: "tiny",
-      messages: [user],
+      prompts: [{ kind: "messages", messages: [user] }],
+      choices: 1,
       maxTokens: null,
       stop: [],
       topLogprobs: null,
@@ -46,7 +52,7 @@ describe("what is accepted", () => {
       { role: "developer", content: "be brief" },
       { role: "user", content: parts },
     ];
-    expect(accepted({ messages }).messages).toEqual([
+    expect(messagesOf({ messages })).toEqual([
       { role: "system", content: "be brief" },
       { role: "user", content: "one two" },
     ]);
@@ -54,7 +60,7 @@ describe("what is accepted", () => {
 
   test("an answer sent back as it came", () => {
     const answer = { role: "assistant", content: "Paris", refusal: null, annotations: [], tool_calls: null };
-    expect(accepted({ messages: [user, answer, user] }).messages[1]).toEqual({ role: "assistant", content: "Paris" });
+    expect(messagesOf({ messages: [user, answer, user] })?.[1]).toEqual({ role: "assistant", content: "Paris" });
   });
 
   test("every sampling parameter arrives", () => {
@@ -99,7 +105,6 @@ describe("what is accepted", () => {
   test.each([
     [{ max_tokens: 5 }, 5],
     [{ max_completion_tokens: 6 }, 6],
-    [{ max_tokens: 6, max_completion_tokens: 6 }, 6],
     [{ max_tokens: null, max_completion_tokens: 6 }, 6],
   ])("%j: at most %i tokens", (fields, expected) => {
     expect(accepted(fields).maxTokens).toBe(expected);
@@ -112,6 +117,10 @@ describe("what is accepted", () => {
     [{ logprobs: true, top_logprobs: 3 }, 3],
   ])("%j: log-probabilities %j", (fields, expected) => {
     expect(accepted(fields).topLogprobs).toBe(expected);
+  });
+
+  test("several choices", () => {
+    expect(accepted({ n: 3 }).choices).toBe(3);
   });
 
   test("one stop sequence or four", () => {
@@ -147,13 +156,15 @@ describe("what is refused, by name", () => {
     ["audio", { ...minimal, modalities: ["text", "audio"] }, "modalities", "unsupported_parameter"],
     ["reasoning_effort", { ...minimal, reasoning_effort: "high" }, "reasoning_effort", "unsupported_parameter"],
     ["an unknown parameter", { ...minimal, temprature: 1 }, "temprature", "unknown_parameter"],
-    ["two choices", { ...minimal, n: 2 }, "n", "invalid_value"],
+    ["no choice", { ...minimal, n: 0 }, "n", "integer_below_min_value"],
+    ["17 choices", { ...minimal, n: 17 }, "n", "integer_above_max_value"],
     ["storing", { ...minimal, store: true }, "store", "invalid_value"],
     ["JSON mode", { ...minimal, response_format: { type: "json_object" } }, "response_format.type", "invalid_value"],
     ["negative max_tokens", { ...minimal, max_tokens: -1 }, "max_tokens", "integer_below_min_value"],
     ["zero max_tokens", { ...minimal, max_tokens: 0 }, "max_tokens", "integer_below_min_value"],
     ["half a token", { ...minimal, max_tokens: 1.5 }, "max_tokens", "invalid_type"],
     ["two limits", { ...minimal, max_tokens: 1, max_completion_tokens: 2 }, "max_tokens", "invalid_value"],
+    ["one limit twice", { ...minimal, max_tokens: 1, max_completion_tokens: 1 }, "max_tokens", "invalid_value"],
     ["too hot", { ...minimal, temperature: 2.5 }, "temperature", "decimal_above_max_value"],
     ["a temperature in words", { ...minimal, temperature: "1" }, "temperature", "invalid_type"],
     ["a nucleus of nothing", { ...minimal, top_p: 0 }, "top_p", "integer_below_min_value"],

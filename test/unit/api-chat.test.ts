@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { TextEvent } from "../../src/conversation.ts";
-import { END, MESSAGES, piece, scriptedApp, token } from "./api-flow.ts";
+import { END, finish, MESSAGES, piece, scriptedApp, token } from "./api-flow.ts";
 
 const CHAT = "/v1/chat/completions";
 const chatBody = { model: "tiny", messages: MESSAGES };
@@ -253,6 +253,7 @@ describe("a streamed answer", () => {
       fc.asyncProperty(fc.array(tokens, { maxLength: 6 }), async (pieces) => {
         async function* script(): AsyncGenerator<TextEvent, void> {
           for (const parts of pieces) yield piece(...parts.map(([text, exit]) => token(text, exit)));
+          yield finish();
           yield END;
         }
         const { send } = scriptedApp({ events: script });

@@ -1,7 +1,7 @@
 /** A scripted flow: the HTTP surface under test answers from these events instead of a model. */
 import { createApp } from "../../src/app.ts";
 import type { ChatDeps } from "../../src/chat.ts";
-import type { ChatAnswer, ChatRequest, TextEvent, TextToken } from "../../src/conversation.ts";
+import type { AnswerEnd, ChatAnswer, ChatRequest, TextEvent, TextToken } from "../../src/conversation.ts";
 import type { Env } from "../../src/env.ts";
 import type { Flow } from "../../src/routes/context.ts";
 
@@ -13,16 +13,27 @@ export function token(text: string, exit = 3, logprob = -0.5): TextToken {
 }
 
 export function piece(...tokens: TextToken[]): TextEvent {
-  return { type: "text", text: tokens.map(({ text }) => text).join(""), tokens };
+  return { type: "text", index: 0, text: tokens.map(({ text }) => text).join(""), tokens };
 }
 
-export const END: TextEvent = {
+/** A piece of another choice than the first. */
+export function pieceOf(index: number, ...tokens: TextToken[]): TextEvent {
+  return { ...piece(...tokens), index } as TextEvent;
+}
+
+export const END: AnswerEnd = {
   type: "end",
-  finishReason: "stop",
+  finishReasons: ["stop"],
   usage: { prompt_tokens: 7, cached_tokens: 4, completion_tokens_by_exit: { 3: 2, 12: 1 } },
   timings: { queue_ms: 1, prefill_ms: 2, decode_ms: 3 },
   route: { exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" },
 };
+
+/** The end of a choice that is all of the answer's, or of one of several. */
+export function finish(index = 0): TextEvent {
+  const { usage, timings, route } = END;
+  return { type: "finish", index, finishReason: "stop", usage, timings, route };
+}
 
 export interface Script {
   /** What the answer yields; a thrown error breaks the answer. */
@@ -35,6 +46,7 @@ export interface Script {
 async function* defaultEvents(): AsyncGenerator<TextEvent, void> {
   yield piece(token("Par"), token("is"));
   yield piece(token(".", 12));
+  yield finish();
   yield END;
 }
 

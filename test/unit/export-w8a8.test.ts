@@ -109,6 +109,37 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
     }
   });
 
+  it("gives a fine operand two digits, each row by itself", async () => {
+    const [k, n] = [96, 24];
+    // Whole numbers up to 127 are weights without rounding: what is left is the activations'.
+    const matrix = matrixOf(k, n, (row, column) => (column === 0 ? 127 : Math.round(100 * noise(row * k + column))));
+    const values = Float32Array.from({ length: 3 * k }, (_, i) => (i < 2 * k ? noise(i + 7) : 0));
+    const run = async (operand: "operand" | "fineOperand", rows: number) => {
+      const s = await session(ort, provider, (graph) => {
+        const input = graph.input("values", "float32", ["B", "T", k]);
+        const product = w8a8.product(graph, w8a8[operand](graph, input), w8a8.store(graph, "w", matrix));
+        graph.op("Identity", [product], { outputs: ["y"] });
+        graph.output("y", "float32", ["B", "T", n]);
+      });
+      const tensor = new ort.Tensor("float32", values.slice(0, rows * k), [1, rows, k]);
+      return (await s.run({ values: tensor }))["y"]!.data as Float32Array;
+    };
+    const weights = matrix.rows(0, n);
+    const error = (y: Float32Array) =>
+      Math.hypot(
+        ...y.map((value, i) => {
+          const [t, row] = [Math.floor(i / n), i % n];
+          return weights
+            .subarray(row * k, (row + 1) * k)
+            .reduce((sum, weight, at) => sum - weight * values[t * k + at]!, value);
+        }),
+      );
+    const fine = await run("fineOperand", 3);
+    expect(error(fine) * 50).toBeLessThan(error(await run("operand", 3)));
+    expect(new Set(fine.subarray(2 * n))).toEqual(new Set([0])); // a row of zeros
+    expect([...(await run("fineOperand", 1))]).toEqual([...fine.subarray(0, n)]);
+  });
+
   it("spreads outliers, so that the other channels keep their steps", async () => {
     const [k, n] = [172, 24]; // 172 is divided by 4 at most
     for (const inputs of [k, 192]) {

@@ -199,7 +199,7 @@ describe("embedded origin, mock engine", () => {
   });
 
   it("says how long a request waited", async () => {
-    const { engine } = countingEngine({ tokenMs: 10 });
+    const { engine } = countingEngine({ tokenMs: 60 }); // on a busy machine the second request takes its time too
     const { client } = await origin(engine, { active: 1, waiting: 1 });
     const short = { ...request, max_tokens: 5 };
     const first = collect(await client.generate(short, null));
@@ -231,7 +231,7 @@ describe("embedded origin, mock engine", () => {
   });
 
   it("computes so many at once, lets so many wait, and refuses the rest with retry-after", async () => {
-    const { engine, counts } = countingEngine({ tokenMs: 5 });
+    const { engine, counts } = countingEngine({ tokenMs: 60 }); // all seven arrive before the first is answered
     const { client } = await origin(engine, { active: 2, waiting: 2 });
     const short = { ...request, max_tokens: 5 };
     const answers = await Promise.allSettled(

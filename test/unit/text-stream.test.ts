@@ -1,7 +1,7 @@
 /** Detokenising and stop sequences: text in pieces is the text at once, cut where it must be. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Route, TextEvent } from "../../src/conversation.ts";
+import type { ChoiceEvent, Route } from "../../src/conversation.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { firstStop, partialStop, textStream } from "../../src/text-stream.ts";
 
@@ -51,7 +51,7 @@ function setup(text: string, stop: readonly string[]) {
   return { events, state };
 }
 
-const textOf = (events: readonly TextEvent[]): string =>
+const textOf = (events: readonly ChoiceEvent[]): string =>
   events.map((event) => (event.type === "text" ? event.text : "")).join("");
 
 describe("textStream", () => {
@@ -87,6 +87,15 @@ describe("textStream", () => {
       timings: null,
       usage: { prompt_tokens: 4, cached_tokens: 2, completion_tokens_by_exit: { "3": 8 } },
     });
+  });
+
+  test("the tokens of a stop sequence are not emitted, those before it are", async () => {
+    const { events } = setup("one STOP two", ["STOP"]);
+    const tokens = (await Array.fromAsync(events)).flatMap((event) => (event.type === "text" ? event.tokens : []));
+    expect(tokens.map(({ text }) => text).join("")).toBe("one ");
+    const whole = setup("abSTcSTOPd", ["STOP"]); // the first ST is held, then turns out to be text
+    const kept = (await Array.fromAsync(whole.events)).flatMap((event) => (event.type === "text" ? event.tokens : []));
+    expect(kept.map(({ text }) => text).join("")).toBe("abSTc");
   });
 
   test("closing it before the first piece closes the token stream", async () => {

@@ -44,6 +44,11 @@ FILES: dict[str, tuple[str, ...]] = {
     "chats-few": ("--split", "train", "--n", "30000"),
     "chats": ("--split", "train", "--n", "200000"),
 }
+# Files beside the checkpoint: prompts to calibrate with, and those that are evaluated.
+ROWS: dict[str, tuple[str, ...]] = {
+    "validation": ("--balanced", "--split", "validation", "--n", "2200"),
+    "test": ("--balanced", "--split", "test_seen,test_unseen", "--n", "1400"),
+}
 # Most of a row's ids in a packed sequence: few rows are longer, and attention costs half of what it does at twice that.
 SHORT, LONG = "128", "256"
 CONSTANT_RATE = ("--final-lr-share", "1")
@@ -62,13 +67,13 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         "chats",
         ("chats", "hops-5", "dates-3"),
         ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--batch", "32")
-        + ("--steps", "2700", "--lr", "1.2e-3", "--final-lr-share", "0.1"),
+        + ("--steps", "2300", "--lr", "1.2e-3", "--final-lr-share", "0.1"),
     ),
     (
         "long-chats",
         ("chats", "hops-5", "dates-3"),
         ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--length", LONG, "--batch", "16")
-        + ("--steps", "150", "--lr", "1.2e-4", "--warm-up-share", "0"),
+        + ("--steps", "100", "--lr", "1.2e-4", "--warm-up-share", "0"),
     ),
 )
 # Test rows that ways to answer are compared on.
@@ -110,6 +115,9 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
         arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
         jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
         source = ("--model", str(target))
+    for name, arguments in ROWS.items():
+        to = ("--out", str(out / f"{name}.jsonl"))
+        jobs.append(Job(f"write-{name}", "sortie.world.cli", (*arguments, *seed, *to)))
     compared = str(COMPARED_ROWS)
     begun = "" if base is None else ", going on from an earlier sorted checkpoint of the same world"
     made = f"Made by `python -m sortie.experiments tiny` (see `sortie/experiments/tiny.py`){begun}."

@@ -22,6 +22,8 @@ export interface RunningServer {
    * @throws Error when none matches in time
    */
   logged(event: string, requestId: string): Promise<Record<string, unknown>>;
+  /** Every line of both logs so far that is an event. */
+  events(): Record<string, unknown>[];
   /** Ends everything that was started. */
   stop(): Promise<void>;
 }
@@ -60,6 +62,7 @@ export async function startServer(
     if (child.pid !== undefined) process.kill(-child.pid, signal);
   }
 
+  const events = (): Record<string, unknown>[] => lines.map(jsonOf).filter((event) => event !== undefined);
   const logged = (event: string, requestId: string): Promise<Record<string, unknown>> =>
     until(LOG_TIMEOUT_MS, `no ${event} of ${requestId} in the log`, () =>
       lines.map(jsonOf).find((entry) => entry?.["event"] === event && entry["request_id"] === requestId),
@@ -74,7 +77,7 @@ export async function startServer(
     await stop();
     throw new Error(`${String(cause)}\n${lines.slice(-40).join("\n")}`, { cause });
   }
-  return { url, logged, stop };
+  return { url, logged, events, stop };
 }
 
 /** Polls until there is a value. @throws Error with `complaint` when there is none in time */

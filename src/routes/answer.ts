@@ -1,0 +1,80 @@
+/** From an accepted request to its answer on the wire: the part that chat and text completions share. */
+import type { Context } from "hono";
+import { answerFrames } from "../api/answer-frames.ts";
+import { wholeAnswer, type AnswerForm, type AnswerHead, type AnswerView, type ChoicePiece } from "../api/answer.ts";
+import { eventStream, SSE_HEADERS } from "../api/sse.ts";
+import type { ChatAnswer, ChatRequest, Route, TextEvent } from "../conversation.ts";
+import type { AppEnv, Flow } from "./context.ts";
+import { toApiError } from "./failure.ts";
+import { logOutcome, observed } from "./outcome.ts";
+
+export interface Asked {
+  readonly request: ChatRequest;
+  readonly form: AnswerForm;
+  readonly stream: boolean;
+  readonly view: AnswerView;
+}
+
+/** The streaming fields of a body, as {@link Asked} has them. */
+export function viewOf(
+  body: {
+    stream?: boolean | null | undefined;
+    stream_options?: { include_usage?: unknown; include_sortie?: unknown } | null | undefined;
+  },
+  logprobs: boolean,
+): Pick<Asked, "stream" | "view"> {
+  const options = body.stream_options;
+  return {
+    stream: body.stream === true,
+    view: { logprobs, includeUsage: options?.include_usage === true, includeSortie: options?.include_sortie === true },
+  };
+}
+
+/** Asks the flow and tells its answer. @throws what the flow throws before its first token */
+export async function respond(c: Context<AppEnv>, { chat, chatDeps }: Flow, asked: Asked): Promise<Response> {
+  const { request, form, view } = asked;
+  const reader = new AbortController(); // aborted when the answer's stream is cancelled
+  const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
+  const deps = await chatDeps(c.env, c.req.raw);
+  const answer = await chat(deps, request, signal);
+  const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var.startedAt));
+  const head = headOf(form, answer, deps.catalogue.bundle.fingerprint);
+  const choices = request.prompts.length * request.choices;
+  if (!asked.stream) {
+    const { pieces, end } = await collect(events, choices);
+    setRouteHeaders(c, end.route);
+    const whole = pieces.map((own, index) => form.whole(index, own, end.finishReasons[index] ?? "stop", view));
+    return c.json(wholeAnswer(form, head, whole, end));
+  }
+  const told = (error: unknown) => toApiError(error, c.var.requestId, signal.aborted);
+  const frames = answerFrames(form, head, view, choices, events, told);
+  setRouteHeaders(c, answer.route);
+  return c.body(eventStream(frames, { onCancel: (reason) => reader.abort(reason) }), 200, SSE_HEADERS);
+}
+
+function headOf({ idPrefix }: AnswerForm, { model }: ChatAnswer, fingerprint: string): AnswerHead {
+  const id = `${idPrefix}-${crypto.randomUUID().replaceAll("-", "")}`;
+  return { id, created: Math.floor(Date.now() / 1000), model, fingerprint };
+}
+
+/** Pieces by choice, and the end. */
+async function collect(events: AsyncIterable<TextEvent>, choices: number) {
+  const pieces = Array.from({ length: choices }, (): ChoicePiece[] => []);
+  for await (const event of events) {
+    if (event.type === "end") return { pieces, end: event };
+    if (event.type === "text") pieces[event.index]?.push(event);
+  }
+  throw new Error("the answer ended without its end event");
+}
+
+/** A stream's headers state the first decision, a whole answer's the last; of several choices, the first one's. */
+function setRouteHeaders(c: Context<AppEnv>, { exit, tier, reason }: Route): void {
+  c.header("x-sortie-exit", String(exit));
+  c.header("x-sortie-tier", tier);
+  c.header("x-sortie-route", reason);
+}
+
+/** 0..2^32-1 */
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
