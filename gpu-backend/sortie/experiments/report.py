@@ -44,7 +44,8 @@ def arms_table(comparison: dict[str, Any], metric: str) -> str:
 
 def differences_table(comparison: dict[str, Any], metric: str) -> str:
     """One row a difference with its 95 % interval."""
-    lines = [f"| {SHOWN[metric]} | exit | difference | 95 % interval | aim | met |", "|---|---|---|---|---|---|"]
+    lines = [f"| {SHOWN[metric]}, mean over rows | exit | difference | 95 % interval | aim | met |"]
+    lines.append("|---|---|---|---|---|---|")
     digits = 2 if metric == METRICS[0] else 3
     for found in comparison["differences"]:
         if found["metric"] != metric:
@@ -78,7 +79,8 @@ def plot(comparison: dict[str, Any], metric: str, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams["svg.hashsalt"] = "sortie"  # the same file from the same figures
+    # The same small file from the same figures.
+    matplotlib.rcParams.update({"svg.hashsalt": "sortie", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(figsize=(6, 3.8))
     for arm, cells in comparison["arms"].items():
         exits = sorted(cells, key=int)

@@ -49,7 +49,7 @@ BASE_SEED = 11
 # A seed's file is written from this number and the seed.
 DATA_SEED = 100
 # Rows on which ways to answer are compared, one at a time.
-METHODS_ROWS = 100
+METHODS_ROWS = 50
 # name, files, steps, options
 BASE_STAGES: tuple[tuple[str, tuple[str, ...], int, tuple[str, ...]], ...] = (
     ("base-pairs", ("pairs-short",), 90, ("--optimizer", "muon", "--lr", "3e-3", "--accumulate", "2")),
