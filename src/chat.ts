@@ -56,7 +56,8 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
  */
 export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSignal): Promise<ChatAnswer> {
   const policy = exitPolicy(request.model, deps.catalogue);
-  const jobs = request.prompts.map((prompt) => jobOf(deps, request, prompt, policy));
+  const read = request.prompts.map((prompt) => readPrompt(deps, request, prompt));
+  const jobs = read.map((job) => ({ ...job, plan: decide(deps, job.prompt, policy) }));
   const abandoned = new AbortController();
   const stop = AbortSignal.any([signal, abandoned.signal]);
   const [openFirst, ...openOthers] = jobs.flatMap((job) => choicesOf(deps, request, job, stop));
@@ -72,22 +73,26 @@ export async function chat(deps: ChatDeps, request: ChatRequest, signal: AbortSi
   };
 }
 
-/** One prompt, and what is decided about it before anything is computed. */
-interface Job {
+/** One prompt as token ids, and what is asked of a tier. */
+interface ReadPrompt {
   readonly prompt: EncodedPrompt;
   readonly generation: Omit<GenerationRequest, "exit_layer">;
+}
+
+/** @throws ApiError 400: what cannot be encoded, or does not fit */
+function readPrompt({ catalogue }: ChatDeps, request: ChatRequest, asked: Prompt): ReadPrompt {
+  const prompt = encodePrompt(catalogue, asked);
+  return { prompt, generation: planGeneration(catalogue.bundle, request, prompt) };
+}
+
+/** A prompt, and where the gates send it before anything is computed. */
+interface Job extends ReadPrompt {
   readonly plan: Plan;
 }
 
-function jobOf(
-  { settings: config, catalogue, origin }: ChatDeps,
-  request: ChatRequest,
-  asked: Prompt,
-  policy: ExitPolicy,
-): Job {
+/** Gate 1. */
+function decide({ settings: config, catalogue, origin }: ChatDeps, prompt: EncodedPrompt, policy: ExitPolicy): Plan {
   const { bundle, router } = catalogue;
-  const prompt = encodePrompt(catalogue, asked);
-  const generation = planGeneration(bundle, request, prompt);
   const circumstances = {
     exits: bundle.exits,
     edgeExits: bundle.exits.filter((exit) => config.edgeExits.includes(exit)),
@@ -95,7 +100,7 @@ function jobOf(
   };
   const scores = router === null ? null : scorePrompt(router, prompt.messages);
   const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
-  return { prompt, generation, plan: { decision, policy, circumstances } };
+  return { decision, policy, circumstances };
 }
 
 interface Choice {

@@ -1,26 +1,55 @@
 /** The OpenAPI 3.1 document of a table of endpoints. Pure. */
 import { z } from "zod";
+import type { ErrorDetails } from "../errors.ts";
 import { errorSchema } from "./catalogue-answer.ts";
-import type { Endpoint, ErrorStatus } from "./endpoints.ts";
 
 /** The package's own version; a test holds it to package.json. */
 export const API_VERSION = "0.1.0";
 
 const JSON_TYPE = "application/json";
 
+export type ErrorStatus = ErrorDetails["status"];
+
+/** Who may ask: the scheme of the document, null for everyone, and the refusals that it brings. */
+const ACCESS = {
+  open: { scheme: null, errors: [] },
+  key: {
+    scheme: { type: "http", scheme: "bearer", description: "A tenant's API key." },
+    errors: [401, 403, 429],
+  },
+} as const satisfies Record<string, { scheme: object | null; errors: readonly ErrorStatus[] }>;
+
+export interface Endpoint {
+  readonly method: "get" | "post" | "put" | "patch" | "delete";
+  /** As OpenAPI writes it, e.g. `/v1/models/{id}`. */
+  readonly path: `/${string}`;
+  /** Unique, in PascalCase: names the operation and its schemas. */
+  readonly name: string;
+  readonly summary: string;
+  readonly access: keyof typeof ACCESS;
+  /** Parts of the path in braces. */
+  readonly pathParameters?: Readonly<Record<string, z.ZodType>>;
+  /** All optional. */
+  readonly query?: Readonly<Record<string, z.ZodType>>;
+  /** JSON that is sent. */
+  readonly body?: z.ZodType;
+  /** By media type; of `text/event-stream`, the data of one event. */
+  readonly answer: Readonly<Record<string, z.ZodType>>;
+  /** Statuses the answer comes with; 200 when left out. */
+  readonly statuses?: readonly number[];
+  /** Refusals besides those that its access and its body bring. */
+  readonly errors: readonly ErrorStatus[];
+}
+
 /** Refusals that any address may give: header bounds, an error of ours. */
 const COMMON_ERRORS: readonly ErrorStatus[] = [431, 500];
-const ACCESS_ERRORS: Readonly<Record<Endpoint["access"], readonly ErrorStatus[]>> = {
-  open: [],
-  key: [401, 403, 429],
-};
 const BODY_ERRORS: readonly ErrorStatus[] = [400, 413, 415];
 
 const ERROR_MEANINGS: Readonly<Record<ErrorStatus, string>> = {
   400: "The request is wrong; `param` and `code` say what.",
   401: "No key, or a wrong one.",
   403: "The key may not do this.",
-  404: "No such model.",
+  404: "Nothing of that name.",
   405: "The address does not know this method.",
   413: "The body is too large.",
   415: "The body is no JSON by its content type.",
@@ -55,8 +84,13 @@ export function openApiDocument(endpoints: readonly Endpoint[]): JsonObject {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     paths,
-    components: { schemas, securitySchemes: { key: { type: "http", scheme: "bearer" } } },
+    components: { schemas, securitySchemes: schemes() },
   };
+}
+
+function schemes(): JsonObject {
+  const named = Object.entries(ACCESS).map(([name, { scheme }]) => [name, scheme] as const);
+  return Object.fromEntries(named.filter(([, scheme]) => scheme !== null));
 }
 
 function operation(endpoint: Endpoint): JsonObject {
@@ -66,7 +100,7 @@ function operation(endpoint: Endpoint): JsonObject {
   return {
     operationId: name,
     summary,
-    security: access === "open" ? [] : [{ [access]: [] }],
+    security: ACCESS[access].scheme === null ? [] : [{ [access]: [] }],
     ...(parameters.length > 0 && { parameters }),
     ...(body && {
       requestBody: { required: true, content: { [JSON_TYPE]: { schema: reference(`${name}Request`) } } },
@@ -95,7 +129,7 @@ function parametersOf({ pathParameters: path = {}, query = {} }: Endpoint): Json
 
 /** Every status but 200 that an endpoint may answer with, ascending. */
 function errorsOf({ access, body, errors }: Endpoint): ErrorStatus[] {
-  const all = [...COMMON_ERRORS, ...ACCESS_ERRORS[access], ...(body ? BODY_ERRORS : []), ...errors];
+  const all = [...COMMON_ERRORS, ...ACCESS[access].errors, ...(body ? BODY_ERRORS : []), ...errors];
   return [...new Set(all)].toSorted((a, b) => a - b);
 }
 

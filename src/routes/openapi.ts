@@ -1,8 +1,8 @@
 /** `GET /openapi.json`: the contract, for machines. Open to everyone; it is the same for all. */
 import { Hono } from "hono";
-import { ENDPOINTS } from "../api/endpoints.ts";
 import { openApiDocument } from "../api/openapi.ts";
 import type { AppEnv } from "./context.ts";
+import { ENDPOINTS } from "./endpoints.ts";
 
 let document: ReturnType<typeof openApiDocument> | null = null; // made once an isolate, when first asked for
 

@@ -3,14 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/model/engine.ts";
 import type { LoadResult } from "../worker/fixtures/engine/protocol.ts";
 import { type EngineWorker, startEngineWorker } from "../worker/fixtures/engine/start.ts";
-import {
-  Comparison,
-  FLOAT32_LOGIT,
-  greedyRun,
-  type GreedyToken,
-  MAX_FLIP_RATE_ACROSS_RUNTIMES,
-  NEAR_TIE_NATS_ACROSS_RUNTIMES,
-} from "./engine-compare.ts";
+import { Comparison, FLOAT32_LOGIT, greedyRun, type GreedyToken, MAX_FLIP_RATE } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
 const PROMPTS = 200;
@@ -38,8 +31,8 @@ for (const numerics of ["w8a8", "fp32"] as const) {
       }
       comparison.report(`workerd against Node, ${model.name} ${numerics}, exit ${exit}`);
       if (numerics === "w8a8") {
-        expect(comparison.widestFlip).toBeLessThan(NEAR_TIE_NATS_ACROSS_RUNTIMES);
-        expect(comparison.flipRate).toBeLessThan(MAX_FLIP_RATE_ACROSS_RUNTIMES);
+        expect(comparison.widestFlip).toBeLessThan(model.nearTieNats);
+        expect(comparison.flipRate).toBeLessThan(MAX_FLIP_RATE);
       } else {
         expect(comparison.flips).toBe(0);
         expect(comparison.logprobDifference).toBeLessThan(FLOAT32_LOGIT);

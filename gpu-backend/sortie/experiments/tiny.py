@@ -77,7 +77,7 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
 )
 # Test rows that ways to answer are compared on.
-COMPARED_ROWS = 500
+COMPARED_ROWS = 100
 # The first stage that a sorted checkpoint of the world skips to.
 FURTHER = "drill-walks"
 

@@ -1,36 +1,11 @@
 /** Every address of the HTTP surface with its schemas, in one table. A test holds the app's routes to it. */
 import { z } from "zod";
-import type { ErrorDetails } from "../errors.ts";
-import { healthSchema, modelListSchema, modelSchema } from "./catalogue-answer.ts";
-import { chatCompletionAnswerSchema, chatCompletionChunkSchema } from "./chat-answer.ts";
-import { chatCompletionSchema } from "./chat-request.ts";
-import { completionAnswerSchema, completionChunkSchema } from "./completion-answer.ts";
-import { completionSchema } from "./completion-request.ts";
-
-export type ErrorStatus = ErrorDetails["status"];
-
-export interface Endpoint {
-  readonly method: "get" | "post" | "put" | "patch" | "delete";
-  /** As OpenAPI writes it, e.g. `/v1/models/{id}`. */
-  readonly path: `/${string}`;
-  /** Unique, in PascalCase: names the operation and its schemas. */
-  readonly name: string;
-  readonly summary: string;
-  /** `key`: a tenant's API key. */
-  readonly access: "open" | "key";
-  /** Parts of the path in braces. */
-  readonly pathParameters?: Readonly<Record<string, z.ZodType>>;
-  /** All optional. */
-  readonly query?: Readonly<Record<string, z.ZodType>>;
-  /** JSON that is sent. */
-  readonly body?: z.ZodType;
-  /** By media type; of `text/event-stream`, the data of one event. */
-  readonly answer: Readonly<Record<string, z.ZodType>>;
-  /** Statuses the answer comes with; 200 when left out. */
-  readonly statuses?: readonly number[];
-  /** Refusals besides those that its access and its body bring. */
-  readonly errors: readonly ErrorStatus[];
-}
+import { healthSchema, modelListSchema, modelSchema } from "../api/catalogue-answer.ts";
+import { chatCompletionAnswerSchema, chatCompletionChunkSchema } from "../api/chat-answer.ts";
+import { chatCompletionSchema } from "../api/chat-request.ts";
+import { completionAnswerSchema, completionChunkSchema } from "../api/completion-answer.ts";
+import { completionSchema } from "../api/completion-request.ts";
+import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
 
 /** A tier that cannot answer, or breaks off. */
 const TIER_ERRORS: readonly ErrorStatus[] = [502, 503, 504];
