@@ -22,7 +22,7 @@ from .errors import UserError
 from .losses import exit_losses
 from .nested import NestedModel, truncate
 
-WEIGHTS = ("deepest", "uniform", "depth")
+WEIGHTS = ("deepest", "uniform", "depth", "half")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Objective:
     """Which exits are trained, how much each counts, and what else a step does."""
 
     name: str
-    # Weight of an exit's loss: all on the deepest, all equal, or in proportion to its layers.
+    # Weight of an exit's loss: all on the deepest, all equal, in proportion to its layers, or half of it on the
+    # deepest and the rest in equal parts.
     weights: str = "uniform"
     # Share of a shallower exit's loss that is KL(deepest, no gradient ‖ exit) instead of cross-entropy, 0..1.
     distill: float = 0.0
@@ -60,6 +61,8 @@ class Objective:
         if self.weights == "deepest":
             return {exits[-1]: 1.0}
         raw = {k: float(k) if self.weights == "depth" else 1.0 for k in exits}
+        if self.weights == "half":
+            raw[exits[-1]] = max(1.0, len(exits) - 1.0)
         return {k: value / sum(raw.values()) for k, value in raw.items()}
 
 
@@ -69,7 +72,8 @@ PRESETS = {
     "sft+ict": Objective("sft+ict", heads="linear", frozen=True),
     "extracted": Objective("extracted", weights="deepest", cut=True),
     "balcony": Objective("balcony", heads="balcony", frozen=True, distill=0.5),
-    "soft+": Objective("soft+", weights="depth", distill=0.5),
+    # Of the variants tried, the least loss at full depth without giving up the shallow exits (docs/log.md, 2026-11-25).
+    "soft+": Objective("soft+", weights="half"),
 }
 
 

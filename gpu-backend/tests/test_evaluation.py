@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import EXITS, SIZES, TINY
+from transformers import LlamaConfig
 
 from sortie.data.encode import Encoder
 from sortie.evaluation.answers import greedy_answers
 from sortie.evaluation.bootstrap import paired_bootstrap
-from sortie.evaluation.items import read_items
+from sortie.evaluation.items import Item, read_items
+from sortie.evaluation.methods import MOST_ANSWER_TOKENS, compare
 from sortie.evaluation.metrics import exact_match, f1, normalise
 from sortie.inference.generate import greedy, speculative
-from sortie.nested import open_checkpoint
+from sortie.nested import fresh, open_checkpoint
 
 
 def test_normalising_is_squads() -> None:
@@ -74,3 +76,20 @@ def test_the_committed_figures_are_what_the_checkpoint_does(tiny, encoder: Encod
         right = sum(item.right(answer) for item, answer in zip(items, answers, strict=True)) / len(items)
         p = committed[str(exit_layer)]["exact_match"]
         assert abs(right - p) < 3 * max(p * (1 - p) / len(items), 0.0004) ** 0.5 + 0.01, exit_layer
+
+
+def test_ways_to_answer_are_timed_by_the_clock_that_is_given(encoder: Encoder) -> None:
+    model = fresh(LlamaConfig(**{**SIZES, "vocab_size": 4096}), EXITS, seed=0)
+    item = Item([{"role": "user", "content": "Hello"}], "x", "all rows", 1, "test", None)
+    ticks = count()
+    rows = {row["method"]: row for row in compare(model, encoder, [item], clock=lambda: float(next(ticks)))}
+    # One tick whatever the method: tokens a second are the tokens chosen.
+    deepest = rows["exit 4"]
+    made = greedy(model, encoder.prompt(item.messages), 4, MOST_ANSWER_TOKENS, encoder.eos)
+    assert deepest["tokens_per_s"] == len(made.exits)
+    assert deepest["speed"] == 1
+    assert deepest["layers_per_token"] == 4
+    assert rows["exit 1"]["layers_per_token"] == 1
+    drafted = rows["draft by exit 2, 4 at a time"]
+    assert drafted["tokens_per_s"] == deepest["tokens_per_s"]
+    assert 0 <= drafted["accepted"] <= 1

@@ -136,6 +136,15 @@ def test_weights_sum_to_one(name: str) -> None:
     assert sum(objective_of(name).weight_of((3, 6, 9, 12)).values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("deepest", {6: 1.0}), ("depth", {2: 1 / 6, 4: 1 / 3, 6: 1 / 2}), ("half", {2: 0.25, 4: 0.25, 6: 0.5})],
+)
+def test_weights_of_exits(kind: str, expected: dict[int, float]) -> None:
+    assert objective_of("soft", weights=kind).weight_of((2, 4, 6)) == pytest.approx(expected)
+    assert objective_of("soft", weights=kind).weight_of((6,)) == {6: 1.0}
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match="there are sft, soft"):
         objective_of("softer")

@@ -59,5 +59,9 @@ def run_job(job: Job, folder: Path) -> None:
         lines = (folder / LOG).read_text(errors="replace").replace("\r", "\n").splitlines()[-SHOWN_LINES:]
         code = os.waitstatus_to_exitcode(status)
         raise UserError(f"{job.name} failed ({code}); the end of {folder / LOG}:\n" + "\n".join(lines))
-    record = {"seconds": round(time.monotonic() - started, 2), "peak_mib": used.ru_maxrss // 1024}
+    record = {
+        "seconds": round(time.monotonic() - started, 2),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mib": used.ru_maxrss // 1024,
+    }
     (folder / DONE).write_text(json.dumps(record) + "\n")

@@ -1,0 +1,65 @@
+"""Experiment (b): real text. A small base reads TinyStories; the objectives then learn Alpaca's short rows, or facts.
+
+One seed. Alpaca is scored by likelihood on held-out rows, the facts of Wikidata by closed-book exact match.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .arms import Setting, arm_jobs, methods_job
+from .queue import Job
+from .world import ARM_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
+
+SEED = 1
+# Rows on which ways to answer are compared, one at a time.
+METHODS_ROWS = 50
+STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 5_000, 3_000, 500, 400
+# A file of each, below --data.
+STORIES = "text/tinystories_first2MiB.txt"
+ALPACA = "instruct/alpaca_52k_en.json"
+WIKIDATA = "qa/bigbench_qa_wikidata.jsonl"
+# For the trainer's own last pass, in one batch.
+HELD_OUT_ROWS = 24
+BASE_STEPS = 250
+BASE_OPTIONS = ("--compile", "--optimizer", "adamw", "--lr", "2e-3", "--final-lr-share", "0.3")
+# Steps of an objective and of ICT's heads.
+STEPS, HEAD_STEPS = 60, 30
+# Facts must be read several times to be learnt.
+WIKIDATA_OPTIONS = ("--lr", "2e-3")
+
+
+def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Job]:
+    """The whole experiment. data: folder of the three source files."""
+    runs.mkdir(parents=True, exist_ok=True)
+    SHAPE.save_pretrained(runs / "shape")
+
+    def write(kind: str, file: str, *counts: str) -> Job:
+        targets = ("--train", str(runs / f"{kind}.jsonl"), "--scored", str(runs / f"{kind}-scored.jsonl"))
+        return Job(f"write-{kind}", "sortie.experiments.texts", (kind, "--files", str(data / file), *targets, *counts))
+
+    base = runs / "base" / "model"
+    arguments = ("--fresh", str(runs / "shape" / "config.json"), "--tokenizer", str(tokenizer), "--skip-bad")
+    arguments += ("--data", str(runs / "stories.jsonl"), "--held-out", str(runs / "stories-scored.jsonl"))
+    arguments += ("--exits", ",".join(map(str, EXITS)), "--objective", "sft", "--length", str(LENGTH))
+    arguments += (*COMMON, *BASE_OPTIONS, "--seed", str(SEED), "--steps", str(round(effort * BASE_STEPS)))
+    jobs = [
+        write("stories", STORIES, "--n", str(STORY_ROWS), "--n-scored", str(HELD_OUT_ROWS)),
+        write("alpaca", ALPACA, "--n", str(ALPACA_ROWS), "--n-scored", str(ALPACA_SCORED)),
+        write("wikidata", WIKIDATA, "--n", str(FACTS)),
+        Job("base", "sortie.training", (*arguments, "--out", str(base), "--run", str(base.parent / "run"))),
+    ]
+    for kind, options in (("alpaca", ()), ("wikidata", WIKIDATA_OPTIONS)):
+        setting = Setting(
+            base=base,
+            exits=EXITS,
+            data=runs / f"{kind}.jsonl",
+            scored=runs / f"{kind}-scored.jsonl",
+            steps=round(effort * STEPS),
+            head_steps=round(effort * HEAD_STEPS),
+            options=(*ARM_OPTIONS, "--held-out-rows", str(HELD_OUT_ROWS), *options),
+            length=LENGTH,
+            seed=SEED,
+        )
+        jobs += [*arm_jobs(setting, runs, kind), methods_job(setting, runs, kind, METHODS_ROWS)]
+    return jobs

@@ -1,0 +1,116 @@
+"""Experiment (a): the generated world, every objective at every exit over several seeds, from one common base.
+
+The base is trained at its full depth alone: drills of pairs, short ones first, then chats at a constant rate. The
+objectives go on from it, the rate falling.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import LlamaConfig
+
+from .arms import Setting, arm_jobs, costs_jobs, methods_job
+from .queue import Job
+
+SEEDS = (1, 2, 3)
+EXITS = (2, 4, 6)
+SHAPE = LlamaConfig(
+    vocab_size=4096,
+    hidden_size=128,
+    intermediate_size=352,
+    num_hidden_layers=EXITS[-1],
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    max_position_embeddings=512,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
+    initializer_range=0.02,
+    bos_token_id=1,
+    eos_token_id=2,
+    pad_token_id=0,
+)
+# Steps of an objective (of 2,048 positions); `--effort` multiplies them, and the base's.
+STEPS, HEAD_STEPS = 80, 40
+# Most of a row's ids: longer rows (7 in 100) are left out, of the scored ones too.
+LENGTH = 128
+# 5,600 rows leave more than 5,000 within LENGTH.
+FILES: dict[str, tuple[str, ...]] = {
+    "pairs-short": ("--drills", "3", "--n", "6000"),
+    "pairs-long": ("--drills", "8", "--n", "4000"),
+    "base-chats": ("--split", "train", "--n", "14000"),
+    "held-out": ("--split", "validation", "--n", "40"),
+    "scored": ("--split", "test_seen", "--n", "5600"),
+}
+# Rows of each seed's own training file: no row is read twice.
+SEED_ROWS = 4_000
+BASE_SEED = 11
+# A seed's file is written from this number and the seed.
+DATA_SEED = 100
+# Rows on which ways to answer are compared, one at a time.
+METHODS_ROWS = 50
+# name, files, steps, options
+BASE_STAGES: tuple[tuple[str, tuple[str, ...], int, tuple[str, ...]], ...] = (
+    ("base-pairs", ("pairs-short",), 90, ("--optimizer", "muon", "--lr", "3e-3", "--accumulate", "2")),
+    # Muon costs as much as the rest of a step of this size: twice as many steps of AdamW instead.
+    ("base", ("base-chats", "pairs-long"), 450, ("--optimizer", "adamw", "--lr", "2e-3")),
+)
+BASE_OPTIONS = ("--compile", "--final-lr-share", "1", "--objective", "sft")
+# Of every run: one shape of batch, so that the layers compile once; only the last held-out pass is wanted.
+COMMON = ("--precision", "bf16", "--batch", "16", "--eval-every", "100000", "--keep", "last")
+ARM_OPTIONS = (*COMMON, "--compile", "--optimizer", "adamw", "--lr", "1e-3")
+
+
+def base_jobs(runs: Path, tokenizer: Path, effort: float) -> list[Job]:
+    """Data, shape and the common base, RUNS/base/model."""
+    runs.mkdir(parents=True, exist_ok=True)
+    SHAPE.save_pretrained(runs / "shape")
+    seed = ("--seed", str(BASE_SEED))
+    jobs = [
+        Job(f"write-{name}", "sortie.world.cli", (*options, *seed, "--out", str(runs / f"{name}.jsonl")))
+        for name, options in FILES.items()
+    ]
+    source = ("--fresh", str(runs / "shape" / "config.json"))
+    for name, files, steps, options in BASE_STAGES:
+        out = runs / name / "model"
+        data = [str(runs / f"{file}.jsonl") for file in files]
+        arguments = (*source, "--data", *data, "--held-out", str(runs / "held-out.jsonl"), "--skip-bad", *seed)
+        arguments += ("--tokenizer", str(tokenizer), "--exits", ",".join(map(str, EXITS)), "--length", str(LENGTH))
+        arguments += (*COMMON, *BASE_OPTIONS, *options, "--steps", str(round(effort * steps)))
+        jobs.append(Job(name, "sortie.training", (*arguments, "--out", str(out), "--run", str(runs / name / "run"))))
+        source = ("--model", str(out))
+    return jobs
+
+
+def setting_of(runs: Path, seed: int, effort: float) -> Setting:
+    """What the arms of one seed share."""
+    return Setting(
+        base=runs / BASE_STAGES[-1][0] / "model",
+        exits=EXITS,
+        data=runs / f"train-{seed}.jsonl",
+        scored=runs / "scored.jsonl",
+        steps=round(effort * STEPS),
+        head_steps=round(effort * HEAD_STEPS),
+        options=(*ARM_OPTIONS, "--held-out", str(runs / "held-out.jsonl")),
+        length=LENGTH,
+        seed=seed,
+    )
+
+
+def rows_job(runs: Path, name: str, split: str, rows: int, seed: int) -> Job:
+    """Writes RUNS/NAME.jsonl."""
+    options = ("--split", split, "--n", str(rows), "--seed", str(seed), "--out", str(runs / f"{name}.jsonl"))
+    return Job(f"write-{name}", "sortie.world.cli", options)
+
+
+def world_jobs(runs: Path, tokenizer: Path, effort: float) -> list[Job]:
+    """The whole experiment."""
+    jobs = base_jobs(runs, tokenizer, effort)
+    for seed in SEEDS:
+        setting = setting_of(runs, seed, effort)
+        rows = rows_job(runs, f"train-{seed}", "train", SEED_ROWS, DATA_SEED + seed)
+        jobs += [rows, *arm_jobs(setting, runs, f"seed{seed}")]
+        if seed == SEEDS[0]:
+            jobs += costs_jobs(setting, runs) + [methods_job(setting, runs, f"seed{seed}", METHODS_ROWS)]
+    return jobs
