@@ -8,6 +8,7 @@ needs, and masks packed rows.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -203,14 +204,15 @@ def save_checkpoint(
     whole = model.state_dict() if state is None else state
     own = {name.removeprefix("lm."): t.detach().to(dtype) for name, t in whole.items() if name.startswith("lm.")}
     config = model.lm.config
-    before = config.dtype
     setattr(config, EXITS_FIELD, list(model.exits))
     setattr(config, HEADS_FIELD, model.head_kind)
-    config.dtype = dtype
     if config.tie_word_embeddings:
         own.pop("lm_head.weight", None)
     model.lm.save_pretrained(folder, state_dict=own)
-    config.dtype = before
+    # transformers writes the type of the model in memory, not that of the weights it was given.
+    file = folder / "config.json"
+    written = json.loads(file.read_text()) | {"dtype": str(dtype).removeprefix("torch.")}
+    file.write_text(json.dumps(written, indent=2) + "\n")
     if model.exit_heads:
         heads = {n.removeprefix("exit_heads."): t.detach() for n, t in whole.items() if n.startswith("exit_heads.")}
         torch.save(heads, folder / HEADS_FILE)

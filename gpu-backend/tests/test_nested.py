@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CONFIGS, EXITS
-from transformers import AutoModelForCausalLM, GPT2Config
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from sortie.errors import UserError
 from sortie.nested import NestedModel, fresh, open_checkpoint, save_checkpoint, truncate
@@ -37,6 +37,8 @@ def test_a_view_loads_in_stock_transformers_with_the_same_logits(
 def test_a_checkpoint_survives_saving_and_loading(tmp_path: Path, any_model: NestedModel) -> None:
     save_checkpoint(any_model, tmp_path, torch.bfloat16)
     loaded = open_checkpoint(tmp_path)
+    assert loaded.lm.config.dtype == torch.float32
+    assert AutoConfig.from_pretrained(tmp_path).dtype == torch.bfloat16
     assert loaded.exits == EXITS
     for name, weight in any_model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight.to(torch.bfloat16).float()), name
