@@ -12,7 +12,15 @@ interface Env extends TenantNamespaces {
 
 const ANSWER = { object: "chat.completion", choices: [] };
 /** A request as the flow asks the ledger to pay for it, at one fixed exit. */
-const BILL = { promptTokens: 11, maxTokens: 8, exits: [12], deepest: 12, exitFixed: true };
+const PROMPT_IDS = Array.from({ length: 11 }, () => 0);
+const MAX_TOKENS = 8;
+const EXIT = 12;
+const BILL = {
+  generations: [{ token_ids: PROMPT_IDS, max_tokens: MAX_TOKENS }],
+  exits: [EXIT],
+  deepest: EXIT,
+  exitFixed: true,
+};
 const LEASE_MS = 60_000;
 
 export default new Hono<{ Bindings: Env }>()
@@ -36,8 +44,9 @@ export default new Hono<{ Bindings: Env }>()
     const asked: ChatRequest = {
       requestId: crypto.randomUUID(),
       model: "bench",
-      messages: [],
-      maxTokens: BILL.maxTokens,
+      prompts: [{ kind: "tokens", ids: PROMPT_IDS }],
+      choices: 1,
+      maxTokens: MAX_TOKENS,
       sampling: {
         temperature: 1,
         top_p: 1,
@@ -52,7 +61,7 @@ export default new Hono<{ Bindings: Env }>()
       topLogprobs: null,
     };
     const { meter } = await reserve(payer, asked, BILL);
-    meter.startReading({ exit: BILL.deepest, tier: "origin" });
+    meter.startReading(0, { exit: EXIT, tier: "origin" });
     await meter.settle();
     return c.json(ANSWER);
   });
