@@ -61,6 +61,16 @@ def usual_confidence(model: NestedModel, exit_layer: int) -> float:
     return sorted(found)[len(found) // 2]
 
 
+def test_a_prompt_filled_in_later_is_not_counted_with_the_answer(model: NestedModel) -> None:
+    mixed = 0
+    usual = {k: usual_confidence(model, k) for k in EXITS}
+    for prompt in prompts(20):
+        made = dynamic(model, prompt, usual, MOST, END)
+        assert made.layers_per_token <= EXITS[-1]
+        mixed += len(set(made.exits)) > 1
+    assert mixed > 0
+
+
 def test_filled_in_keys_and_values_are_those_of_the_full_model(model: NestedModel) -> None:
     """Whenever the deepest exit is asked, its choice is the full model's after the same ids."""
     asked: Counter[int] = Counter()

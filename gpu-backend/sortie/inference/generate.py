@@ -18,7 +18,7 @@ class Generation:
     ids: list[int]
     # Exit that chose each id, the end token's last.
     exits: list[int]
-    # Runs of one layer on one token, the prompt's left out.
+    # Runs of one layer on one token, from the prompt's last on: the first that chooses an id.
     layer_runs: int
     # Drafted ids that the deepest exit would have chosen too, and all drafted ids.
     accepted: int = 0
@@ -44,11 +44,10 @@ def dynamic(model: NestedModel, prompt: list[int], thresholds: dict[int, float],
     where none is. The prompt runs as deep as its next token needs. Keys and values of skipped layers are filled in,
     exactly, when a later token first goes that deep.
     """
-    sequence = SegmentedSequence(model)
+    sequence = SegmentedSequence(model, len(prompt) - 1)
     sequence.feed(prompt)
     ids: list[int] = []
     chosen_by: list[int] = []
-    prompt_runs = 0
     while len(chosen_by) < most:
         for exit_layer in model.exits:
             deepest = exit_layer == model.exits[-1]
@@ -59,14 +58,12 @@ def dynamic(model: NestedModel, prompt: list[int], thresholds: dict[int, float],
             best, confidence = choose(model, arrived[:, -1], exit_layer)
             if deepest or confidence > threshold:
                 break
-        if not chosen_by:
-            prompt_runs = sequence.layer_runs
         chosen_by.append(exit_layer)
         if best == end:
             break
         ids.append(best)
         sequence.feed([best])
-    return Generation(ids, chosen_by, sequence.layer_runs - prompt_runs + chosen_by[0])
+    return Generation(ids, chosen_by, sequence.layer_runs)
 
 
 def choose(model: NestedModel, hidden: Tensor, exit_layer: int) -> tuple[int, float]:
@@ -84,10 +81,9 @@ def speculative(model: NestedModel, prompt: list[int], draft_exit: int, drafts: 
     accepted. The ids are those of `greedy` at the deepest exit (up to ties of rounding between batch sizes).
     """
     deepest = model.exits[-1]
-    sequence = SegmentedSequence(model)
+    sequence = SegmentedSequence(model, len(prompt) - 1)
     sequence.feed(prompt)
     last = sequence.run_to(deepest)[:, -1]
-    prompt_runs = sequence.layer_runs
     best, _ = choose(model, last, deepest)
     ids: list[int] = []
     chosen = [deepest]
@@ -117,4 +113,4 @@ def speculative(model: NestedModel, prompt: list[int], draft_exit: int, drafts: 
         sequence.crop(start + 1 + agreed)
     if best != end:
         ids.append(best)
-    return Generation(ids, chosen, sequence.layer_runs - prompt_runs + deepest, accepted, drafted)
+    return Generation(ids, chosen, sequence.layer_runs, accepted, drafted)

@@ -18,8 +18,10 @@ from ..nested import NestedModel
 class SegmentedSequence:
     """State of one sequence (batch of one) over the segments of a nested model."""
 
-    def __init__(self, model: NestedModel) -> None:
+    def __init__(self, model: NestedModel, counted_from: int = 0) -> None:
+        """counted_from: the first position whose runs count in `layer_runs`."""
         self.model = model
+        self.counted_from = counted_from
         self.cache = DynamicCache()
         self.bounds = list(zip((0, *model.exits[:-1]), model.exits, strict=True))
         # Hidden states before each segment that it has not yet read, [1, n, d].
@@ -76,7 +78,7 @@ class SegmentedSequence:
                 position_embeddings=rotary,
                 past_key_values=self.cache,
             )
-        self.layer_runs += (upper - lower) * count
+        self.layer_runs += (upper - lower) * max(0, first + count - max(first, self.counted_from))
         self.read[segment] = first + count
         return x
 
