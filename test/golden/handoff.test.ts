@@ -9,9 +9,9 @@ import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-co
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
 /** Over the wire: enough tokens for a rate of flips below one in 200. */
-const PROMPTS = 200;
+const PROMPTS = 120;
 /** Resumed from every exit, bit for bit. */
-const EXACT_PROMPTS = 60;
+const EXACT_PROMPTS = 40;
 const TOKENS = 24;
 
 for (const numerics of ["w8a8", "fp32"] as const) {
