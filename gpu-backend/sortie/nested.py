@@ -187,8 +187,9 @@ def open_checkpoint(folder: Path, exits: Sequence[int] | None = None, head_kind:
 
 
 def fresh(config: PreTrainedConfig, exits: Sequence[int], seed: int) -> NestedModel:
-    """A nested model of random weights, a function of (config, seed)."""
+    """A nested model of random weights, a function of (config, seed); the model has a configuration of its own."""
     check_config(config)
+    config = copy.deepcopy(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NestedModel(AutoModelForCausalLM.from_config(config, dtype=torch.float32), exits)
