@@ -1,8 +1,8 @@
 """Attention written out, for training on a CPU.
 
 PyTorch's fused attention for CPUs is slow in the backward pass in bfloat16: of a step of models/tiny's shape it took
-43 %. The same products and softmax as single operators, compiled with the rest of the layer, take half a step's time
-off (docs/log.md, 2026-11-25).
+43 %. With the same products and softmax as single operators, compiled with the rest of the layer, a step takes 0.7
+times as long (docs/log.md, 2026-11-25).
 """
 
 from __future__ import annotations

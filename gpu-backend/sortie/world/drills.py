@@ -9,6 +9,7 @@ many questions about one map, two hops before five. Dates, too, want the next da
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -53,10 +54,8 @@ def drill(rng: Random, most: int) -> str:
 
 def drills(seed: int, most: int = MOST_PAIRS) -> Iterator[dict[str, Any]]:
     """Endless texts of drills of up to `most` pairs; row i depends on (seed, most, i) alone."""
-    index = 0
-    while True:
+    for index in count():
         yield {"text": drill(Random(f"{seed}:drill:{most}:{index}"), most)}
-        index += 1
 
 
 def hop_quiz(rng: Random, most: int) -> list[dict[str, str]]:
@@ -85,11 +84,9 @@ def hop_quiz(rng: Random, most: int) -> list[dict[str, str]]:
 
 def hop_quizzes(seed: int, most: int = MOST_HOPS) -> Iterator[dict[str, Any]]:
     """Endless quizzes of two to `most` hops; row i depends on (seed, most, i) alone."""
-    index = 0
-    while True:
+    for index in count():
         rng = Random(f"{seed}:hops:{most}:{index}")
         yield {"messages": hop_quiz(rng, rng.randint(2, most))}
-        index += 1
 
 
 def date_quiz(rng: Random, hardest: int) -> list[dict[str, str]]:
@@ -107,7 +104,5 @@ def date_quiz(rng: Random, hardest: int) -> list[dict[str, str]]:
 
 def date_quizzes(seed: int, hardest: int) -> Iterator[dict[str, Any]]:
     """Endless quizzes of dates; row i depends on (seed, hardest, i) alone."""
-    index = 0
-    while True:
+    for index in count():
         yield {"messages": date_quiz(Random(f"{seed}:dates:{hardest}:{index}"), hardest)}
-        index += 1

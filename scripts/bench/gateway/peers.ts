@@ -1,10 +1,9 @@
 /** Installs the other gateways when they are first asked for, and starts them. */
 import { spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import type { Peer } from "./peer.ts";
 import type { Target } from "./target.ts";
+import { freePort } from "../../dev/free-port.ts";
 
 /** LiteLLM imports for half a minute on a busy core. */
 const START_TIMEOUT_MS = 180_000;
@@ -65,14 +64,4 @@ async function answers({ url, headers, body }: Target): Promise<void> {
     await new Promise((resume) => setTimeout(resume, POLL_MS));
   }
   throw new Error(`no answer within ${START_TIMEOUT_MS} ms: ${last}`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (typeof address !== "object" || address === null) throw new Error("no free port");
-  return address.port;
 }
