@@ -1,5 +1,6 @@
 /** The bundle: what `npm run export` writes and both tiers load. */
 import { z } from "zod";
+import { toHex } from "../bytes.ts";
 import { BundleError } from "./errors.ts";
 
 /** Bumped when an older engine could not read the bundle. */
@@ -95,8 +96,7 @@ export async function readVerified(source: BundleSource, file: BundleFile): Prom
   if (bytes.byteLength !== file.bytes) {
     throw new BundleError("size", file.path, `${bytes.byteLength} bytes, the manifest says ${file.bytes}`);
   }
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hex = toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
   if (hex !== file.sha256)
     throw new BundleError("digest", file.path, `SHA-256 ${hex}, the manifest says ${file.sha256}`);
   return bytes;

@@ -92,6 +92,13 @@ export class SegmentState {
     return this.#hidden.subarray(start * this.shape.width, end * this.shape.width);
   }
 
+  /** Zero-copy rows of positions start..end-1, which hold everything; valid until the next `append` or `truncate`. */
+  rows(start: number, end: number): SegmentRows & { readonly hidden: Float32Array } {
+    const { kvWidth } = this.shape;
+    const part = (buffer: Float32Array): Float32Array => buffer.subarray(start * kvWidth, end * kvWidth);
+    return { hidden: this.hidden(start, end), keys: this.#keys.map(part), values: this.#values.map(part) };
+  }
+
   /**
    * Appends the next `tokens` positions; copies them.
    *
@@ -109,6 +116,11 @@ export class SegmentState {
     }
     this.#computed = end;
     if (tokens === BLOCK_TOKENS && start === this.#canonical && canonicalBelow >= end) this.#canonical = end;
+  }
+
+  /** Vouches for positions 0..length-1: whoever computed them did so in whole aligned blocks. */
+  vouch(length: number): void {
+    this.#canonical = Math.max(this.#canonical, blockFloor(Math.min(length, this.#computed)));
   }
 
   /** Forgets positions `length` and after. */

@@ -3,12 +3,13 @@ import type { Handoff, Numerics } from "../handoff.ts";
 import type { Bundle } from "./bundle.ts";
 import { EngineError, HandoffError } from "./errors.ts";
 import { checkHandoff } from "./handoff-check.ts";
-import { blockFloor, type SegmentRows, SegmentState } from "./segment-state.ts";
+import { BLOCK_TOKENS, blockFloor, type SegmentRows, SegmentState } from "./segment-state.ts";
 
 export class Sequence {
   readonly bundle: Bundle;
   readonly #ids: number[] = [];
   readonly #segments: readonly SegmentState[];
+  #handedOver = 0;
 
   /** An empty sequence for every segment of `bundle`; memory for a segment is taken when it is first computed. */
   constructor(bundle: Bundle) {
@@ -41,6 +42,11 @@ export class Sequence {
     const id = this.#ids[position];
     if (id === undefined) throw new RangeError(`position ${position} of a sequence of ${this.length}`);
     return id;
+  }
+
+  /** Leading positions that came in a handoff: computed elsewhere for the same answer. */
+  get handedOver(): number {
+    return this.#handedOver;
   }
 
   /** Bytes of kvCache and hidden states held. */
@@ -76,6 +82,14 @@ export class Sequence {
   /** The first position that holds a hidden state at the end of `segment`: 0, or T where a handoff brought none. */
   hiddenFrom(segment: number): number {
     return this.#segment(segment).hiddenFrom;
+  }
+
+  /**
+   * Zero-copy rows of whole block `index` of `segment`; valid as `past`. They are canonical if the block ends at
+   * `canonical(segment)` or before.
+   */
+  block(segment: number, index: number): SegmentRows & { readonly hidden: Float32Array } {
+    return this.#segment(segment).rows(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
 
   /** Forgets every token and state at `length` and after. */
@@ -155,9 +169,10 @@ export class Sequence {
    * A sequence that goes on where a handoff stopped: layers 1..exitLayer are computed for its first T positions.
    *
    * @param foreign numerics accepted besides the bundle's own; their states are an approximation.
+   * @param aligned leading positions that the sender read in whole aligned blocks, as a prompt is read.
    * @throws HandoffError naming the fault; nothing of the handoff is used then.
    */
-  static import(bundle: Bundle, handoff: Handoff, foreign: readonly Numerics[] = []): Sequence {
+  static import(bundle: Bundle, handoff: Handoff, foreign: readonly Numerics[] = [], aligned = 0): Sequence {
     checkHandoff(bundle, handoff, foreign);
     const sequence = new Sequence(bundle);
     try {
@@ -173,9 +188,10 @@ export class Sequence {
         keys: handoff.pastK.slice(firstLayer - 1, lastLayer),
         values: handoff.pastV.slice(firstLayer - 1, lastLayer),
       };
-      // How the sender's tokens arrived is not known: nothing of it counts as canonical.
       segment.append(handoff.positions, rows, 0);
+      if (rows.hidden !== null && handoff.numerics === bundle.numerics) segment.vouch(aligned);
     }
+    sequence.#handedOver = handoff.positions;
     return sequence;
   }
 

@@ -9,6 +9,7 @@
  *
  * The digest is a header so that a receiver can refuse before it reads the body; it then compares it with the body.
  */
+import { fromHex, sha256, toHex } from "../bytes.ts";
 import { ORIGIN_PROTOCOL, type RefusalCode } from "./protocol.ts";
 
 export const TIMESTAMP_HEADER = "x-sortie-timestamp";
@@ -53,7 +54,7 @@ export async function signRequest(
 
 /** SHA-256 of a body, lower-case hex. */
 export async function bodyDigest(body: Uint8Array<ArrayBuffer>): Promise<string> {
-  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", body)));
+  return toHex(await sha256(body));
 }
 
 /** The nonces seen inside the window. Full means refused: forgetting one would let it be replayed. */
@@ -131,11 +132,3 @@ function signedText(
 /** UTF-8 of a text. An encoder never hands out shared memory, though its type cannot say so. */
 export const utf8 = (text: string): Uint8Array<ArrayBuffer> =>
   new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
-
-function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function fromHex(hex: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
-}

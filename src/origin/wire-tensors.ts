@@ -1,5 +1,5 @@
 /** Typed arrays ⇄ the bytes of one safetensors tensor. */
-import { floatToHalf, halfToFloat } from "./float16.ts";
+import { floatToHalf, halfToFloat } from "../float16.ts";
 import { HandoffRefusal, malformed } from "./handoff-refusal.ts";
 import type { TensorEntry } from "./safetensors.ts";
 

@@ -1,4 +1,5 @@
 /** API keys `sk-sortie-<tenant>-<secret>`: read, made, and compared without telling how much of one was right. */
+import { toHex } from "../bytes.ts";
 import { TENANT_NAME } from "./policy.ts";
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
@@ -35,12 +36,12 @@ export function formatKey({ tenant, secret }: ApiKey): string {
 
 /** A new secret, in hexadecimal. */
 export function newSecret(): string {
-  return hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
+  return toHex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
 }
 
 /** SHA-256 in hexadecimal: what is stored and sent instead of a secret. */
 export async function sha256(secret: string): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret))));
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret))));
 }
 
 /** Whether two digests of one length are the same, in a time that does not depend on where they differ. */
@@ -48,8 +49,4 @@ export function sameDigest(left: string, right: string): boolean {
   let difference = left.length ^ right.length;
   for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at % right.length);
   return difference === 0;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
 /**
  * IEEE 754 binary16 ⇄ binary32. `Float16Array` does the work where the runtime has one (workerd, Node 24);
- * Node 22 has none, so the same arithmetic stands here in bits.
+ * Node 22 has none, so the same arithmetic stands here in bits. A leaf.
  */
 
 /** The part of `Float16Array` that is used; TypeScript's es2024 library does not name it. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { floatToHalf, floatToHalfInBits, halfToFloat, halfToFloatInBits } from "../../src/origin/float16.ts";
+import { floatToHalf, floatToHalfInBits, halfToFloat, halfToFloatInBits } from "../../src/float16.ts";
 
 const EVERY_HALF = Uint16Array.from({ length: 65536 }, (_, i) => i);
 const isNaNHalf = (bits: number): boolean => (bits & 0x7fff) > 0x7c00;

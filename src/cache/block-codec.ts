@@ -1,0 +1,199 @@
+/**
+ * What one segment made of one block of tokens, as bytes: in memory the payload alone, elsewhere sealed with a header
+ * that says what it is and a digest that proves it (docs/protocol.md).
+ *
+ *   payload  hidden_state [32, d] · then, per layer of the segment: keys [32, Hkv·Dh] · values [32, Hkv·Dh]
+ *     F32, F16   every value as it is named
+ *     I8         hidden_state in F16; of keys and values, each: scales F32 [32, Hkv], then I8 [32, Hkv·Dh];
+ *                a value is integer · scale, the scale of a token and head being its largest magnitude / 127
+ *   header   "SORTIEB1" · dtype u8 · 3 × 0x00 · last layer u32 · key 32 bytes · SHA-256 of all before it and the payload
+ *
+ * Little-endian, as every machine that runs workerd or Node is.
+ */
+import { fromHex, sha256, toHex } from "../bytes.ts";
+import { floatToHalf, halfToFloat } from "../float16.ts";
+import { BLOCK_TOKENS, type SegmentRows } from "../model/segment-state.ts";
+
+/** How values are stored. F32 is exact. */
+export const BLOCK_DTYPES = ["F32", "F16", "I8"] as const;
+export type BlockDtype = (typeof BLOCK_DTYPES)[number];
+
+/** What is known of a block's size before it is seen. */
+export interface BlockShape {
+  /** d. */
+  readonly width: number;
+  /** Hkv. */
+  readonly heads: number;
+  /** Dh. */
+  readonly headDim: number;
+  /** Of the segment. */
+  readonly layers: number;
+}
+
+/** A block in memory. */
+export interface PackedBlock {
+  readonly dtype: BlockDtype;
+  readonly payload: Uint8Array<ArrayBuffer>;
+}
+
+/** Which block it must be. */
+export interface BlockLabel {
+  /** Lower-case hexadecimal. */
+  readonly key: string;
+  /** Of the segment. */
+  readonly lastLayer: number;
+}
+
+const MAGIC = new TextEncoder().encode("SORTIEB1");
+const DTYPE_AT = 8;
+const LAYER_AT = 12;
+const KEY_AT = 16;
+const DIGEST_AT = 48;
+/** Bytes of a sealed block's header; a multiple of 8, so that the payload can be viewed in place. */
+export const HEADER_BYTES = 80;
+/** Largest integer of an I8 value: -128 is not used, so that signs are symmetric. */
+const I8_MAX = 127;
+/** Largest half: beyond it a value would become infinite. */
+const HALF_MAX = 65_504;
+
+/** Bytes of a block's payload. */
+export function payloadBytes({ width, heads, headDim, layers }: BlockShape, dtype: BlockDtype): number {
+  const values = heads * headDim;
+  const [hidden, part] = {
+    F32: [4 * width, 4 * values],
+    F16: [2 * width, 2 * values],
+    I8: [2 * width, 4 * heads + values],
+  }[dtype] as [number, number];
+  return BLOCK_TOKENS * (hidden + 2 * layers * part);
+}
+
+/** Packs a block's rows, hidden states included; copies them. */
+export function packBlock(
+  rows: SegmentRows & { readonly hidden: Float32Array },
+  shape: BlockShape,
+  dtype: BlockDtype,
+): PackedBlock {
+  const payload = new Uint8Array(payloadBytes(shape, dtype));
+  let offset = 0;
+  const add = (bytes: Uint8Array): void => {
+    payload.set(bytes, offset);
+    offset += bytes.length;
+  };
+  const half = (values: Float32Array): void => {
+    const halves = new Uint16Array(values.length);
+    floatToHalf(values.some((value) => Math.abs(value) > HALF_MAX) ? values.map(clamped) : values, halves);
+    add(new Uint8Array(halves.buffer));
+  };
+  const whole = (values: Float32Array): void =>
+    add(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  const integers = (values: Float32Array): void => {
+    const { scales, quantised } = quantise(values, shape.headDim);
+    whole(scales);
+    add(new Uint8Array(quantised.buffer));
+  };
+  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, integers] }[dtype] as [
+    (values: Float32Array) => void,
+    (values: Float32Array) => void,
+  ];
+  hidden(rows.hidden); // [32, d]
+  for (const [at, keys] of rows.keys.entries()) {
+    part(keys); // [32, Hkv·Dh]
+    part(rows.values[at] ?? new Float32Array(0));
+  }
+  if (offset !== payload.length) throw new RangeError(`a block of ${offset} bytes, not ${payload.length}`);
+  return { dtype, payload };
+}
+
+/** The rows of a block whose length was checked; in F32 views of the payload. */
+export function unpackBlock({ dtype, payload }: PackedBlock, shape: BlockShape): SegmentRows {
+  const values = BLOCK_TOKENS * shape.heads * shape.headDim;
+  let offset = payload.byteOffset;
+  const whole = (length: number): Float32Array => {
+    const floats = new Float32Array(payload.buffer, offset, length);
+    offset += floats.byteLength;
+    return floats;
+  };
+  const half = (length: number): Float32Array => {
+    const floats = new Float32Array(length);
+    halfToFloat(new Uint16Array(payload.buffer, offset, length), floats);
+    offset += length * Uint16Array.BYTES_PER_ELEMENT;
+    return floats;
+  };
+  const integers = (length: number): Float32Array => {
+    const scales = whole(length / shape.headDim);
+    const quantised = new Int8Array(payload.buffer, offset, length);
+    offset += length;
+    return Float32Array.from(quantised, (value, at) => value * (scales[Math.floor(at / shape.headDim)] ?? 0));
+  };
+  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, integers] }[dtype] as [
+    (length: number) => Float32Array,
+    (length: number) => Float32Array,
+  ];
+  const state = hidden(BLOCK_TOKENS * shape.width);
+  const keys: Float32Array[] = [];
+  const valueRows: Float32Array[] = [];
+  for (let layer = 0; layer < shape.layers; layer++) {
+    keys.push(part(values));
+    valueRows.push(part(values));
+  }
+  return { hidden: state, keys, values: valueRows };
+}
+
+/** A block as it leaves memory. */
+export async function sealBlock({ dtype, payload }: PackedBlock, label: BlockLabel): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+  bytes.set(MAGIC);
+  bytes[DTYPE_AT] = BLOCK_DTYPES.indexOf(dtype);
+  new DataView(bytes.buffer).setUint32(LAYER_AT, label.lastLayer, true);
+  bytes.set(fromHex(label.key), KEY_AT);
+  bytes.set(payload, HEADER_BYTES);
+  bytes.set(await digestOf(bytes), DIGEST_AT);
+  return bytes;
+}
+
+/**
+ * Opens a sealed block; never throws. Its size is held against the shape before anything is allocated.
+ *
+ * @returns null unless it is whole, is the block that `label` names, and holds only finite numbers.
+ */
+export async function openBlock(bytes: Uint8Array, label: BlockLabel, shape: BlockShape): Promise<PackedBlock | null> {
+  const dtype = BLOCK_DTYPES[bytes[DTYPE_AT] ?? BLOCK_DTYPES.length];
+  if (dtype === undefined || bytes.length !== HEADER_BYTES + payloadBytes(shape, dtype)) return null;
+  const own = bytes.slice(); // the digest must be of what is kept; also aligns it
+  const digest = toHex(own.subarray(DIGEST_AT, HEADER_BYTES));
+  if (toHex(await digestOf(own)) !== digest) return null;
+  const fits =
+    toHex(own.subarray(0, MAGIC.length)) === toHex(MAGIC) &&
+    new DataView(own.buffer).getUint32(LAYER_AT, true) === label.lastLayer &&
+    toHex(own.subarray(KEY_AT, DIGEST_AT)) === label.key;
+  if (!fits) return null;
+  const block: PackedBlock = { dtype, payload: own.subarray(HEADER_BYTES) };
+  const { hidden, keys, values } = unpackBlock(block, shape);
+  return [hidden, ...keys, ...values].every((row) => row === null || row.every(Number.isFinite)) ? block : null;
+}
+
+const clamped = (value: number): number => Math.min(Math.max(value, -HALF_MAX), HALF_MAX);
+
+/** SHA-256 of everything but the digest itself. */
+function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const text = new Uint8Array(bytes.length - (HEADER_BYTES - DIGEST_AT));
+  text.set(bytes.subarray(0, DIGEST_AT));
+  text.set(bytes.subarray(HEADER_BYTES), DIGEST_AT);
+  return sha256(text);
+}
+
+/** Symmetric integers, one scale a token and head. */
+function quantise(values: Float32Array, headDim: number): { scales: Float32Array; quantised: Int8Array } {
+  const scales = new Float32Array(values.length / headDim);
+  const quantised = new Int8Array(values.length);
+  for (let row = 0; row < scales.length; row++) {
+    let largest = 0;
+    for (let at = row * headDim; at < (row + 1) * headDim; at++) largest = Math.max(largest, Math.abs(values[at] ?? 0));
+    const scale = largest / I8_MAX;
+    scales[row] = scale;
+    for (let at = row * headDim; at < (row + 1) * headDim; at++) {
+      quantised[at] = scale === 0 ? 0 : Math.round((values[at] ?? 0) / scale);
+    }
+  }
+  return { scales, quantised };
+}
