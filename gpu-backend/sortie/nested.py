@@ -167,8 +167,13 @@ def packed_mask(ids: Tensor, segments: Tensor | None, window: int | None) -> Ten
     return (allowed & (segments[:, :, None] == segments[:, None, :]))[:, None]
 
 
-def open_checkpoint(folder: Path, exits: Sequence[int] | None = None, head_kind: str | None = None) -> NestedModel:
-    """A checkpoint folder as a nested model, float32.
+def open_checkpoint(
+    folder: Path,
+    exits: Sequence[int] | None = None,
+    head_kind: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> NestedModel:
+    """A checkpoint folder as a nested model.
 
     exits: default, the config's `sorted_exits`, else the last layer alone. head_kind: default, what was saved.
     Raises UserError for a folder without a checkpoint, or a model that cannot be nested.
@@ -177,7 +182,7 @@ def open_checkpoint(folder: Path, exits: Sequence[int] | None = None, head_kind:
         raise UserError(f"{folder} has no config.json: give the folder of a Hugging Face checkpoint")
     config = AutoConfig.from_pretrained(folder)
     check_config(config)
-    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    lm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     chosen = exits or getattr(config, EXITS_FIELD, None) or (config.num_hidden_layers,)
     saved_kind = getattr(config, HEADS_FIELD, "shared")
     model = NestedModel(lm, chosen, head_kind or saved_kind)

@@ -2,7 +2,7 @@
  * Conformance of an origin to `sortie-origin/1`, over HTTP alone: any server in any language can be put to it.
  *   SORTIE_ORIGIN_URL + ORIGIN_SECRET   a server that runs (drain is then left out)
  *   SORTIE_ORIGIN_COMMAND               a server to start
- *   neither                             the embedded origin
+ *   neither                             the embedded origin and the GPU origin (on the CPU)
  * SORTIE_BUNDLE (default build/bundle) is the checkpoint it serves, exported: handoffs are made with it.
  */
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ import {
   originInfoSchema,
 } from "../../src/origin/protocol.ts";
 import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
-import { BUNDLE, greedy, OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
+import { BUNDLE, greedy, originsUnderTest, type OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
 
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
 const CANCELS = 5;
@@ -32,7 +32,7 @@ const SAFETENSORS = "application/vnd.safetensors";
 const missing = !existsSync(join(BUNDLE, "bundle.json"));
 if (missing) console.log(`skipped: no bundle in ${BUNDLE}; \`npm run build\` makes one`);
 
-describe.skipIf(missing)("sortie-origin/1", () => {
+describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({ start }) => {
   let origin: OriginUnderTest;
   let client: OriginClient;
   let info: OriginInfo;
@@ -43,7 +43,7 @@ describe.skipIf(missing)("sortie-origin/1", () => {
   let handoff: Handoff;
 
   beforeAll(async () => {
-    origin = await OriginUnderTest.start();
+    origin = await start();
     client = createOriginClient({ url: origin.url, secret: origin.secret });
     info = await client.info();
     engine = await startNodeEngine({ directory: BUNDLE });

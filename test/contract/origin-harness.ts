@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, createHmac, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
 
@@ -12,13 +13,37 @@ const ROOT = join(import.meta.dirname, "..", "..");
 const START_MS = 110_000;
 /** Small, so that the suite can fill it. */
 const CAPACITY = ["--active", "2", "--queue", "2"];
+/** Where the GPU origin's Python is; `npm test` makes it. */
+const PYTHON = join(ROOT, "gpu-backend", ".venv", "bin", "python");
 
 export const BUNDLE = process.env["SORTIE_BUNDLE"] ?? join(ROOT, "build", "bundle");
+/** The checkpoint that the bundle was exported from. */
+export const CHECKPOINT = process.env["SORTIE_CHECKPOINT"] ?? join(ROOT, "models", "tiny");
+
+export interface OriginKind {
+  readonly name: string;
+  readonly start: () => Promise<OriginUnderTest>;
+}
 
 /**
- * One server under test: one that runs (SORTIE_ORIGIN_URL, ORIGIN_SECRET), one to be started (SORTIE_ORIGIN_COMMAND:
- * must print `ready on http://…` and read ORIGIN_SECRET), or the embedded origin.
+ * The servers to test: one that runs (SORTIE_ORIGIN_URL, ORIGIN_SECRET), or one to be started (SORTIE_ORIGIN_COMMAND:
+ * must print `ready on http://…` and read ORIGIN_SECRET), or Sortie's own two.
  */
+export function originsUnderTest(): OriginKind[] {
+  const running = process.env["SORTIE_ORIGIN_URL"];
+  const command = process.env["SORTIE_ORIGIN_COMMAND"];
+  if (running !== undefined) {
+    const secret = process.env["ORIGIN_SECRET"] ?? "";
+    return [{ name: running, start: async () => OriginUnderTest.running(running, secret) }];
+  }
+  if (command !== undefined) return [{ name: command, start: () => OriginUnderTest.spawn(command.split(" ")) }];
+  const embedded = { name: "embedded", start: () => OriginUnderTest.startEmbedded() };
+  if (existsSync(PYTHON)) return [embedded, { name: "gpu", start: () => OriginUnderTest.startGpu() }];
+  console.log(`the GPU origin is skipped: there is no ${PYTHON}; \`npm test\` makes it`);
+  return [embedded];
+}
+
+/** One server under test. */
 export class OriginUnderTest {
   readonly url: string;
   readonly secret: string;
@@ -31,24 +56,28 @@ export class OriginUnderTest {
     this.process = process;
   }
 
-  static async start(): Promise<OriginUnderTest> {
-    const running = process.env["SORTIE_ORIGIN_URL"];
-    if (running !== undefined) return new OriginUnderTest(running, process.env["ORIGIN_SECRET"] ?? "", null);
-    const command = process.env["SORTIE_ORIGIN_COMMAND"];
-    return command === undefined ? OriginUnderTest.startEmbedded() : OriginUnderTest.#spawn(command.split(" "));
+  static running(url: string, secret: string): OriginUnderTest {
+    return new OriginUnderTest(url, secret, null);
   }
 
   /** @param nodeOptions for Node itself */
   static startEmbedded(nodeOptions: readonly string[] = []): Promise<OriginUnderTest> {
     const server = [join(ROOT, "src/origin/server.ts"), "--bundle", BUNDLE, "--port", "0", ...CAPACITY];
-    return OriginUnderTest.#spawn([process.execPath, ...nodeOptions, ...server]);
+    return OriginUnderTest.spawn([process.execPath, ...nodeOptions, ...server]);
   }
 
-  static async #spawn([program, ...options]: readonly string[]): Promise<OriginUnderTest> {
+  static async spawn([program, ...options]: readonly string[], cwd = process.cwd()): Promise<OriginUnderTest> {
     const secret = randomBytes(32).toString("hex");
     const env = { ...process.env, ORIGIN_SECRET: secret };
-    const child = spawn(program!, options, { env, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(program!, options, { cwd, env, stdio: ["ignore", "pipe", "inherit"] });
     return new OriginUnderTest(await readyUrl(child), secret, child);
+  }
+
+  /** The GPU origin on the CPU, one thread: what stands beside it has the other cores. */
+  static startGpu(options: readonly string[] = []): Promise<OriginUnderTest> {
+    const server = ["-m", "sortie.origin", "--checkpoint", CHECKPOINT, "--device", "cpu", "--port", "0"];
+    const size = ["--threads", "1", "--cache-mib", "64", ...CAPACITY];
+    return OriginUnderTest.spawn([PYTHON, ...server, ...size, ...options], join(ROOT, "gpu-backend"));
   }
 
   async stop(): Promise<void> {

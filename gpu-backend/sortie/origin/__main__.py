@@ -1,0 +1,5 @@
+"""`python -m sortie.origin` is `sortie-origin`."""
+
+from .server import main
+
+main()

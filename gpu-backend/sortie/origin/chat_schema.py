@@ -1,0 +1,101 @@
+"""`POST /v1/chat/completions` as this origin reads it: OpenAI's fields that it has, and its own `decoding`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .protocol import DecodingSchema, Refusal
+
+MAX_MESSAGES = 1_000
+MAX_STOPS = 4
+MAX_STOP_CHARS = 256
+
+
+class Lax(BaseModel):
+    """Unknown keys are refused by name; whole numbers may be written as floats, as OpenAI takes them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TextPart(Lax):
+    """`{"type": "text", "text": …}`."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(Lax):
+    """One turn."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    name: str | None = None
+
+    def turn(self) -> dict[str, str]:
+        """As chat templates read it."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+
+class StreamOptions(Lax):
+    """`stream_options`."""
+
+    include_usage: bool = False
+
+
+StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
+
+
+class ChatRequest(Lax):
+    """The request; what asks for nothing here (`user`, `metadata`, `store: false`, `n: 1`) is accepted."""
+
+    model: str
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_tokens: int | None = Field(None, gt=0)
+    max_completion_tokens: int | None = Field(None, gt=0)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = None
+    stop: StopText | list[StopText] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    store: Literal[False] | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    decoding: DecodingSchema | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        """Texts that end the answer and are not part of it."""
+        return [self.stop] if isinstance(self.stop, str) else (self.stop or [])[:MAX_STOPS]
+
+
+def read_chat(body: bytes) -> ChatRequest:
+    """Raises Refusal 400 naming the field."""
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        issue = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in issue["loc"])
+        raise Refusal(
+            400, "request_invalid", f"{where}: {issue['msg']}." if where else f"{issue['msg']}.", where or None
+        ) from None
+
+
+def exit_of(model: str, name: str, exits: tuple[int, ...]) -> int:
+    """`<name>` is the deepest exit, `<name>:exit-<k>` a fixed one. Raises Refusal 404."""
+    if model == name:
+        return exits[-1]
+    for k in exits:
+        if model == f"{name}:exit-{k}":
+            return k
+    known = ", ".join([name, *(f"{name}:exit-{k}" for k in exits)])
+    raise Refusal(404, "model_not_found", f"The model {model[:80]!r} does not exist; there are {known}.", "model")

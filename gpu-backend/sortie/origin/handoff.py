@@ -1,0 +1,141 @@
+"""Handoff + generation request ⇄ safetensors bytes: the layout of src/origin/handoff-codec.ts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..engine.sequence import State
+from .container import Entry, malformed, read_container, write_container
+from .protocol import MAX_BODY_BYTES, MAX_LAYERS, PROTOCOL, GenerationRequest, Refusal, read_request
+
+NUMERICS = ("w8a8", "fp32", "bf16")
+METADATA_KEYS = {"protocol", "request", "fingerprint", "numerics", "exit_layer"}
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+EXIT_LAYER = re.compile(r"[1-9][0-9]{0,2}")
+FLOATS = {"F16": np.float16, "F32": np.float32}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a receiver can resume: its own checkpoint's shape. numerics: those whose state is accepted."""
+
+    fingerprint: str
+    numerics: tuple[str, ...]
+    exits: tuple[int, ...]
+    hidden_size: int
+    kv_width: int
+    vocabulary: int
+
+
+def decode_handoff(body: bytes, target: Target) -> tuple[GenerationRequest, State]:
+    """Reads a body; every length, offset, dtype and bound is checked before anything is allocated.
+
+    Raises Refusal 400 with one of the `handoff_…` codes and nothing else.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise malformed("the body is too large")
+    metadata, entries = read_container(body)
+    request, exit_layer = read_metadata(metadata, target)
+    names = ["hidden_state", *(f"past_{part}.{i}" for part in "kv" for i in range(exit_layer))]
+    unknown = entries.keys() - {"input_ids", *names}
+    if unknown:
+        raise malformed(f"unknown tensor {min(unknown)[:64]}")
+    count = read_ids(find(entries, "input_ids"), request, target.vocabulary)
+    shape = find(entries, "hidden_state").shape
+    positions = shape[0] if shape else 0
+    if not 1 <= positions <= count:
+        raise Refusal(400, "handoff_length_mismatch", f"{positions} positions for {count} ids")
+    for name in names:
+        width = target.hidden_size if name == "hidden_state" else target.kv_width
+        check_floats(find(entries, name), positions, width)
+    keys, values = (torch.stack([read_floats(entries[f"past_{part}.{i}"]) for i in range(exit_layer)]) for part in "kv")
+    return request, State(exit_layer, read_floats(entries["hidden_state"]), keys, values)
+
+
+def read_metadata(metadata: dict[str, str], target: Target) -> tuple[GenerationRequest, int]:
+    """The request and the sender's exit, if its state can be resumed here at all."""
+    fits = metadata.keys() == METADATA_KEYS and metadata["protocol"] == PROTOCOL and metadata["numerics"] in NUMERICS
+    if (
+        not fits
+        or not FINGERPRINT.fullmatch(metadata["fingerprint"])
+        or not EXIT_LAYER.fullmatch(metadata["exit_layer"])
+    ):
+        raise malformed("__metadata__ is not that of a handoff")
+    exit_layer = int(metadata["exit_layer"])
+    if exit_layer > MAX_LAYERS:
+        raise malformed(f"more than {MAX_LAYERS} layers")
+    try:
+        request = read_request(metadata["request"])
+    except Refusal as refusal:
+        raise malformed(f"the request in __metadata__ is invalid: {refusal.message}") from None
+    if metadata["fingerprint"] != target.fingerprint:
+        message = f"made by {metadata['fingerprint']}, this is {target.fingerprint}"
+        raise Refusal(400, "handoff_fingerprint_mismatch", message)
+    if metadata["numerics"] not in target.numerics:
+        raise Refusal(400, "handoff_numerics_mismatch", f"numerics {metadata['numerics']} are not resumed here")
+    if exit_layer not in target.exits or exit_layer > request.exit_layer:
+        raise Refusal(400, "handoff_exit_mismatch", f"no way from layer {exit_layer} to {request.exit_layer}")
+    return request, exit_layer
+
+
+def find(entries: dict[str, Entry], name: str) -> Entry:
+    """A tensor that must be there."""
+    if name not in entries:
+        raise malformed(f"tensor {name} is missing")
+    return entries[name]
+
+
+def read_ids(entry: Entry, request: GenerationRequest, vocabulary: int) -> int:
+    """N, once the ids are proven to be the request's and inside the vocabulary."""
+    if entry.dtype != "I32":
+        raise Refusal(400, "handoff_dtype_unsupported", f"{entry.name} is {entry.dtype}")
+    if len(entry.shape) != 1:
+        raise Refusal(400, "handoff_shape_mismatch", f"{entry.name} is not [N]")
+    ids = np.frombuffer(entry.data, dtype="<i4")
+    if ids.tolist() != request.token_ids:
+        raise Refusal(400, "handoff_length_mismatch", "input_ids differ from the request's token_ids")
+    if ids.min() < 0 or ids.max() >= vocabulary:
+        raise malformed("an id lies outside the vocabulary")
+    return len(ids)
+
+
+def check_floats(entry: Entry, rows: int, columns: int) -> None:
+    """Raises Refusal unless the tensor is F16|F32 [rows, columns]."""
+    if entry.dtype not in FLOATS:
+        raise Refusal(400, "handoff_dtype_unsupported", f"{entry.name} is {entry.dtype}")
+    if entry.shape != (rows, columns):
+        raise Refusal(400, "handoff_shape_mismatch", f"{entry.name} is {list(entry.shape)}, not [{rows}, {columns}]")
+
+
+def read_floats(entry: Entry) -> torch.Tensor:
+    """A checked tensor as float32 [rows, columns]; a copy. Raises Refusal where a value is not finite."""
+    values = np.frombuffer(entry.data, dtype=FLOATS[entry.dtype]).astype(np.float32).reshape(entry.shape)
+    if not np.isfinite(values).all():
+        raise malformed(f"{entry.name} holds a value that is not finite")
+    return torch.from_numpy(values)
+
+
+def encode_handoff(
+    state: State, request_json: str, ids: list[int], fingerprint: str, numerics: str, dtype: str = "F32"
+) -> bytes:
+    """A body as the TypeScript codec writes it. dtype: F32 or F16, of hidden states, keys and values."""
+
+    def floats(name: str, rows: torch.Tensor) -> tuple[str, str, tuple[int, ...], bytes]:
+        return name, dtype, tuple(rows.shape), rows.float().cpu().numpy().astype(FLOATS[dtype]).tobytes()
+
+    tensors = [("input_ids", "I32", (len(ids),), np.asarray(ids, dtype="<i4").tobytes())]
+    tensors.append(floats("hidden_state", state.hidden))
+    tensors += [floats(f"past_k.{i}", rows) for i, rows in enumerate(state.keys)]
+    tensors += [floats(f"past_v.{i}", rows) for i, rows in enumerate(state.values)]
+    metadata = {
+        "protocol": PROTOCOL,
+        "request": request_json,
+        "fingerprint": fingerprint,
+        "numerics": numerics,
+        "exit_layer": str(state.exit_layer),
+    }
+    return write_container(metadata, tensors)

@@ -1,0 +1,53 @@
+"""The origin's counters (Prometheus). The first three names are part of `sortie-origin/1`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ..engine.sequence import End
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """One registry a server, so that tests may have several."""
+
+    def __init__(self, in_flight: Callable[[], int], waiting: Callable[[], int], capacity: int) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"sortie_origin_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, value: Callable[[], float]) -> None:
+            Gauge(f"sortie_origin_{name}", text, registry=registry).set_function(value)
+
+        self.tokens = counter("tokens_computed", "Tokens computed for answers, by exit, sent or not.", ("exit",))
+        gauge("requests_in_flight", "Requests being answered or waiting.", in_flight)
+        gauge("requests_capacity", "Requests that may be answered or waiting.", lambda: capacity)
+        gauge("requests_waiting", "Requests that wait for room in the kvCache.", waiting)
+        self.requests = counter("requests", "Requests to generate, by outcome.", ("outcome",))
+        self.handoffs = counter("handoffs", "Handoffs accepted.")
+        self.prompt_tokens = counter("prompt_tokens", "Prompt tokens of finished answers.", ("state",))
+        self.prefill_seconds = counter("prefill_seconds", "Seconds spent reading the prompts of finished answers.")
+        self.decode_seconds = counter("decode_seconds", "Seconds spent writing finished answers.")
+        self.drafted = counter("drafted_tokens", "Tokens drafted by a shallow exit.")
+        self.accepted = counter("accepted_tokens", "Drafted tokens that the deeper exit agreed with.")
+        self.batch = Histogram(
+            "sortie_origin_batch_sequences", "Sequences a step moved on.", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.tokens.labels("0").inc(0)  # the metric is there before the first token
+
+    def answered(self, end: End) -> None:
+        """Counts a finished answer."""
+        self.prompt_tokens.labels("computed").inc(end.prompt_tokens - end.cached_tokens)
+        self.prompt_tokens.labels("cached").inc(end.cached_tokens)
+        self.prefill_seconds.inc(end.prefill_ms / 1e3)
+        self.decode_seconds.inc(end.decode_ms / 1e3)
+        self.drafted.inc(end.drafted)
+        self.accepted.inc(end.accepted)
+
+    def render(self) -> bytes:
+        """The text of `GET /metrics`."""
+        return generate_latest(self._registry)

@@ -1,0 +1,76 @@
+"""Signed requests, as src/origin/signing.ts: HMAC-SHA-256 over method, path, timestamp, nonce and body digest."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+
+from .protocol import PROTOCOL, Refusal
+
+TIMESTAMP_HEADER = "x-sortie-timestamp"
+NONCE_HEADER = "x-sortie-nonce"
+DIGEST_HEADER = "x-sortie-content-sha256"
+SIGNATURE_HEADER = "x-sortie-signature"
+# Milliseconds a signature is good for, either way.
+REPLAY_WINDOW_MS = 60_000
+# Nonces remembered: about 800 requests a second over both halves of the window.
+MAX_NONCES = 100_000
+
+TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
+NONCE = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class NonceStore:
+    """The nonces seen inside the window. Full means refused: forgetting one would let it be replayed."""
+
+    def __init__(self, capacity: int = MAX_NONCES) -> None:
+        self.capacity = capacity
+        # Nonce → millisecond after which its timestamp is stale anyway, oldest first.
+        self._expiry: dict[str, int] = {}
+
+    def add(self, nonce: str, expires_at: int, now: int) -> None:
+        """Remembers a nonce. Raises Refusal for one that was seen, or when there is no room."""
+        if nonce in self._expiry:
+            raise Refusal(401, "signature_replayed", "The request was received before.")
+        while self._expiry:
+            oldest = next(iter(self._expiry))
+            if self._expiry[oldest] >= now:
+                break
+            del self._expiry[oldest]
+        if len(self._expiry) >= self.capacity:
+            raise Refusal(503, "origin_overloaded", "Too many requests.")
+        self._expiry[nonce] = expires_at
+
+
+def verify_headers(
+    secret: bytes, method: str, path: str, headers: Mapping[str, str], nonces: NonceStore, now: int
+) -> str:
+    """Checks a request's headers and returns the digest its body must have. path: with query; now: ms since 1970.
+
+    A nonce is remembered only once the signature holds, so strangers cannot fill the store. Raises Refusal 401, 503.
+    """
+    names = (TIMESTAMP_HEADER, NONCE_HEADER, DIGEST_HEADER, SIGNATURE_HEADER)
+    values = [headers.get(name) for name in names]
+    if None in values:
+        raise Refusal(401, "signature_missing", "The request is not signed.")
+    timestamp, nonce, digest, signature = values
+    shapes = zip((TIMESTAMP, NONCE, DIGEST, DIGEST), values, strict=True)
+    wellformed = all(shape.fullmatch(value) for shape, value in shapes)
+    text = "\n".join((PROTOCOL, method, path, timestamp, nonce, digest)).encode()
+    expected = hmac.new(secret, text, hashlib.sha256).hexdigest()
+    if not wellformed or not hmac.compare_digest(expected, signature):
+        raise Refusal(401, "signature_invalid", "The signature does not fit the request.")
+    sent = int(timestamp)
+    if abs(now - sent) > REPLAY_WINDOW_MS:
+        raise Refusal(401, "signature_stale", "The signature is too old, or from the future.")
+    nonces.add(nonce, sent + REPLAY_WINDOW_MS, now)
+    return digest
+
+
+def verify_body(body: bytes, digest: str) -> None:
+    """Raises Refusal 401 unless the body is the one that was signed."""
+    if not hmac.compare_digest(hashlib.sha256(body).hexdigest(), digest):
+        raise Refusal(401, "signature_invalid", "The body is not the one that was signed.")
