@@ -2,14 +2,13 @@
 import type { Catalogue } from "./catalogue.ts";
 import { loadCatalogue } from "./catalogue.ts";
 import { joinChoices } from "./choices.ts";
-import type { ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
+import type { Charge, ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
 import { createEdgeClient, type EdgeClient } from "./edge/client.ts";
 import { settings, type Env, type Settings } from "./env.ts";
 import { exitsAsked, limitDepth, type Deployment, type ExitsAsked } from "./exits.ts";
 import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
-import type { MicroUsd } from "./money.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
@@ -75,15 +74,15 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     if (openFirst === undefined) throw new Error("a request without prompts or choices");
     const first = await openFirst();
     const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
-    const cost = (): MicroUsd => meter.cost();
-    const events = joinChoices(openers, request.choices, cost, () => abandoned.abort());
+    const charge = (): Charge => meter.charge();
+    const events = joinChoices(openers, request.choices, charge, () => abandoned.abort());
     const answer = closing(events, async () => first.events.return?.());
     return {
       model: bundle.name,
       route: first.route,
       promptTokens: read.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
       headers: payment.headers,
-      cost,
+      charge,
       events: meter.settling(answer, gone),
     };
   } catch (error) {

@@ -1,8 +1,7 @@
 /** One answer of several choices: started a few at a time, told in one stream, added up at its end. */
-import type { AnswerEnd, ChoiceEnd, ChoiceEvent, TextEvent } from "./conversation.ts";
+import type { AnswerEnd, Charge, ChoiceEnd, ChoiceEvent, TextEvent } from "./conversation.ts";
 import type { Timings, Usage } from "./generation.ts";
 import { interleave, type Opener } from "./interleave.ts";
-import type { MicroUsd } from "./money.ts";
 
 /**
  * Choices of one request that are made at the same time: half of what an edge shard takes at once, so that one request
@@ -12,13 +11,13 @@ export const CHOICES_AT_ONCE = 2;
 
 /**
  * @param openers one a choice, by index: prompt by prompt, `choices` to a prompt
- * @param cost of all choices, read when the last has ended
+ * @param charge of all choices, read when the last has ended
  * @param abandon called when the answer is left before its end: must make choices that wait give up
  */
 export async function* joinChoices(
   openers: readonly Opener<ChoiceEvent>[],
   choices: number,
-  cost: () => MicroUsd,
+  charge: () => Charge,
   abandon: () => void,
 ): AsyncGenerator<TextEvent, void> {
   const ends: (ChoiceEnd | undefined)[] = openers.map(() => undefined);
@@ -33,12 +32,12 @@ export async function* joinChoices(
   yield answerEnd(
     ends.filter((end) => end !== undefined),
     choices,
-    cost(),
+    charge(),
   );
 }
 
 /** @param ends by index */
-export function answerEnd(ends: readonly ChoiceEnd[], choices: number, cost: MicroUsd): AnswerEnd {
+export function answerEnd(ends: readonly ChoiceEnd[], choices: number, charge: Charge): AnswerEnd {
   const [first] = ends;
   if (first === undefined) throw new Error("an answer without choices");
   const firstOfPrompts = ends.filter((_, index) => index % choices === 0);
@@ -54,7 +53,7 @@ export function answerEnd(ends: readonly ChoiceEnd[], choices: number, cost: Mic
     completion_tokens_by_exit: byExit,
   };
   const finishReasons = ends.map(({ finishReason }) => finishReason);
-  return { type: "end", finishReasons, usage, timings: summed(ends), route: first.route, cost };
+  return { type: "end", finishReasons, usage, timings: summed(ends), route: first.route, charge };
 }
 
 function summed(ends: readonly ChoiceEnd[]): Timings | null {

@@ -83,8 +83,16 @@ export interface AnswerEnd {
   readonly timings: Timings | null;
   /** The first choice's. */
   readonly route: Route;
-  /** Of the whole answer: what its tenant was charged. */
+  /** Of the whole answer. */
+  readonly charge: Charge;
+}
+
+/** What an answer's tokens cost. */
+export interface Charge {
+  /** What its tenant was charged. */
   readonly cost: MicroUsd;
+  /** What the deepest exit would have charged for the same tokens. */
+  readonly fullDepthCost: MicroUsd;
 }
 
 /** A whole answer: the choices' pieces and ends in the order they come, then exactly one `end`. Failures are thrown. */
@@ -103,7 +111,7 @@ export interface ChatAnswer {
   readonly promptTokens: number;
   /** Rate limits as they stand, for the response. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What was produced so far, and in the end what was charged. */
-  readonly cost: () => MicroUsd;
+  /** Of what was produced so far; in the end what was charged. */
+  readonly charge: () => Charge;
   readonly events: AsyncIterable<TextEvent>;
 }

@@ -2,6 +2,7 @@
  * Metering one answer: the tokens of all its choices are counted as they pass, its lease is renewed while it runs, and
  * it is settled once, however it ends.
  */
+import type { Charge } from "./conversation.ts";
 import { ApiError } from "./errors.ts";
 import type { TokenEvent } from "./generation.ts";
 import { closing } from "./iteration.ts";
@@ -22,6 +23,8 @@ export interface MeterOptions {
   /** Tokens of each prompt. */
   readonly prompts: readonly number[];
   readonly price: (tokens: readonly ExitTokens[]) => UsageLine[];
+  /** What the deepest exit would charge for them. */
+  readonly fullDepthCost: (tokens: readonly ExitTokens[]) => MicroUsd;
   /** @returns false when the hold is gone */
   readonly renew: (metered: readonly UsageLine[]) => Promise<boolean>;
   readonly settle: (lines: readonly UsageLine[]) => Promise<unknown>;
@@ -62,9 +65,10 @@ export class Meter {
     return this.#lost.signal;
   }
 
-  /** Micro-dollars of what was produced so far; in the end, what is settled. */
-  cost(): MicroUsd {
-    return this.#charged ?? costOf(this.#lines());
+  /** Of what was produced so far; in the end, what is settled. */
+  charge(): Charge {
+    const cost = this.#charged ?? costOf(this.#lines());
+    return { cost, fullDepthCost: this.#options.fullDepthCost(this.#tally.lines()) };
   }
 
   /** From now on a prompt is paid, once: an exit is reading it, or has read it. @param prompt its index */

@@ -71,6 +71,7 @@ const servedSchema = z.strictObject(servedFields);
 export const sortieSchema = z.strictObject({
   ...servedFields,
   cost_usd: z.string().meta({ description: "What the answer cost, in dollars with six digits after the point." }),
+  full_depth_cost_usd: z.string().meta({ description: "What the same tokens cost at the deepest exit." }),
 });
 
 export const chunkFields = {
@@ -132,8 +133,12 @@ export function sortieChoice({ exit, tier, reason }: Route, usage: Usage): z.inf
   return { exit, tier, route: reason, completion_tokens_by_exit: usage.completion_tokens_by_exit };
 }
 
-function sortieAnswer({ route, usage, cost }: AnswerEnd): z.infer<typeof sortieSchema> {
-  return { ...sortieChoice(route, usage), cost_usd: formatUsd(cost) };
+function sortieAnswer({ route, usage, charge }: AnswerEnd): z.infer<typeof sortieSchema> {
+  return {
+    ...sortieChoice(route, usage),
+    cost_usd: formatUsd(charge.cost),
+    full_depth_cost_usd: formatUsd(charge.fullDepthCost),
+  };
 }
 
 function usageObject(usage: Usage): z.infer<typeof usageSchema> {

@@ -46,7 +46,7 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   if (!asked.stream) {
     const { pieces, end } = await collect(events, choices);
     setRouteHeaders(c, end.route);
-    c.header("x-sortie-cost-usd", formatUsd(end.cost));
+    c.header("x-sortie-cost-usd", formatUsd(end.charge.cost));
     const whole = pieces.map((own, index) => form.whole(index, own, end.finishReasons[index] ?? "stop", view));
     return c.json(wholeAnswer(form, head, whole, end));
   }

@@ -55,6 +55,7 @@ export function logOutcome(
   outcome: Outcome,
   { startedAt, caller }: Pick<AppEnv["Variables"], "startedAt" | "caller">,
 ): void {
+  const charge = answer.charge();
   const shared = {
     request_id: request.requestId,
     tenant: caller.tenant,
@@ -66,7 +67,8 @@ export function logOutcome(
     first_exit: answer.route.exit,
     first_tier: answer.route.tier,
     route: answer.route.reason,
-    cost_micro_usd: answer.cost(),
+    cost_micro_usd: charge.cost,
+    full_depth_cost_micro_usd: charge.fullDepthCost,
     duration_ms: Date.now() - startedAt,
   };
   if (outcome.kind !== "completed") {

@@ -55,6 +55,16 @@ export function priced(prices: PriceList, deepest: number, tokens: readonly Exit
   });
 }
 
+/** What the deepest exit would charge for the tokens of one request. */
+export function fullDepthCost(prices: PriceList, deepest: number, tokens: readonly ExitTokens[]): MicroUsd {
+  const lines = priced(
+    prices,
+    deepest,
+    tokens.map((line) => ({ ...line, exit: deepest })),
+  );
+  return lines.reduce((sum, { cost }) => sum + cost, 0);
+}
+
 /**
  * The most a request can cost when only these exits may run it, whichever of them does and whatever is cached.
  * @param maxTokens of all its choices together

@@ -63,6 +63,7 @@ describe("a whole answer", () => {
         route: "gate=prefill; reason=hard",
         completion_tokens_by_exit: { 3: 2, 12: 1 },
         cost_usd: "0.001234",
+        full_depth_cost_usd: "0.004936",
       },
     });
     expect(Math.abs(body.created - Date.now() / 1000)).toBeLessThan(5);

@@ -97,6 +97,7 @@ describe("a text completion", () => {
         route: "gate=prefill; reason=hard",
         completion_tokens_by_exit: { 3: 2, 12: 1 },
         cost_usd: "0.001234",
+        full_depth_cost_usd: "0.004936",
       },
     });
     expect(response.headers.get("x-sortie-exit")).toBe("12");

@@ -47,7 +47,7 @@ export const END: AnswerEnd = {
   usage: { prompt_tokens: 7, cached_tokens: 4, completion_tokens_by_exit: { 3: 2, 12: 1 } },
   timings: { queue_ms: 1, prefill_ms: 2, decode_ms: 3 },
   route: { exit: 12, tier: "origin", reason: "gate=prefill; reason=hard" },
-  cost: 1_234,
+  charge: { cost: 1_234, fullDepthCost: 4_936 },
 };
 
 /** The end of a choice that is all of the answer's, or of one of several. */
@@ -98,7 +98,7 @@ export function scriptedApp(script: Script = {}) {
         route: { exit: 3, tier: "edge", reason: "gate=prompt; score=0.900; reason=easy" },
         promptTokens: 7,
         headers: { "x-ratelimit-limit-requests": "60" },
-        cost: () => END.cost,
+        charge: () => END.charge,
         events: (script.events ?? defaultEvents)(signal),
       };
     },

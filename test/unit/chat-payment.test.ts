@@ -30,7 +30,7 @@ describe("one reservation, one settlement", () => {
     expect(account.settled).toEqual([
       [{ exit: 6, tier: "edge", promptTokens: 7, cachedTokens: 0, completionTokens: 16, cost: FOUR_BOUND }],
     ]);
-    expect([end.cost, answer.cost(), account.held()]).toEqual([FOUR_BOUND, FOUR_BOUND, 0]);
+    expect([end.charge.cost, answer.charge().cost, account.held()]).toEqual([FOUR_BOUND, FOUR_BOUND, 0]);
   });
 
   test("is settled before the end is told", async () => {
@@ -131,7 +131,7 @@ describe("what the budget leaves", () => {
     const { end } = await read(answer.events);
     expect(end.route.reason.match(/budget=/g)).toHaveLength(1);
     expect(state.edge.map(({ request }) => request.exit_layer)).toEqual([3, 3, 3, 3]);
-    expect(end.cost).toBe(bound);
+    expect(end.charge.cost).toBe(bound);
   });
 
   test("shorter choices where the length was left open", async () => {

@@ -16,7 +16,7 @@ const end = (exit: number, tokens: number, timed = true): ChoiceEnd => ({
 describe("the end of an answer", () => {
   test("prompts count once, tokens are summed by exit", () => {
     // two prompts, two choices each
-    const total = answerEnd([end(3, 1), end(3, 2), end(6, 3), end(12, 4)], 2, 17);
+    const total = answerEnd([end(3, 1), end(3, 2), end(6, 3), end(12, 4)], 2, { cost: 17, fullDepthCost: 40 });
     expect(total.usage).toEqual({
       prompt_tokens: 10,
       cached_tokens: 2,
@@ -25,11 +25,11 @@ describe("the end of an answer", () => {
     expect(total.finishReasons).toEqual(["stop", "stop", "length", "length"]);
     expect(total.timings).toEqual({ queue_ms: 4, prefill_ms: 8, decode_ms: 10 });
     expect(total.route.exit).toBe(3);
-    expect(total.cost).toBe(17);
+    expect(total.charge).toEqual({ cost: 17, fullDepthCost: 40 });
   });
 
   test("has no timings when a choice has none", () => {
-    expect(answerEnd([end(3, 1), end(3, 1, false)], 2, 0).timings).toBeNull();
+    expect(answerEnd([end(3, 1), end(3, 1, false)], 2, { cost: 0, fullDepthCost: 0 }).timings).toBeNull();
   });
 });
 
@@ -48,7 +48,7 @@ test("pieces and ends carry their index, the sum comes last and once, and with i
     joinChoices(
       openers,
       3,
-      () => made,
+      () => ({ cost: made, fullDepthCost: 4 * made }),
       () => {},
     ),
   );
@@ -57,7 +57,7 @@ test("pieces and ends carry their index, the sum comes last and once, and with i
   const finished = events.flatMap((event) => (event.type === "finish" ? [`${event.index}: ${event.route.exit}`] : []));
   expect(finished.toSorted()).toEqual(["0: 3", "1: 6", "2: 12"]);
   expect(events.map(({ type }) => type).indexOf("end")).toBe(events.length - 1);
-  expect(events.at(-1)).toMatchObject({ type: "end", cost: 3 + 6 + 12 });
+  expect(events.at(-1)).toMatchObject({ type: "end", charge: { cost: 3 + 6 + 12 } });
 });
 
 test("the first choice has the caller's seed, the others one of their own that follows from it", () => {

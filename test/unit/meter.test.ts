@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ApiError } from "../../src/errors.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { Meter, type MeterOptions } from "../../src/meter.ts";
-import { DEFAULT_PRICES, priced, type UsageLine } from "../../src/tenant/pricing.ts";
+import { DEFAULT_PRICES, fullDepthCost, priced, type UsageLine } from "../../src/tenant/pricing.ts";
 
 const LEASE_MS = 60_000;
 const EDGE = { exit: 3, tier: "edge" } as const;
@@ -32,6 +32,7 @@ function metering(change: Partial<MeterOptions> = {}) {
       leaseMs: LEASE_MS,
       prompts: [100],
       price: (used) => priced(DEFAULT_PRICES, 12, used),
+      fullDepthCost: (used) => fullDepthCost(DEFAULT_PRICES, 12, used),
       renew: async (lines) => renewed.push(lines) > 0,
       settle: async (lines) => settled.push(lines),
       ...change,
@@ -81,7 +82,7 @@ describe("an answer is charged what it used", () => {
         { exit: 6, tier: "edge", promptTokens: 0, cachedTokens: 0, completionTokens: 1, cost: expect.any(Number) },
       ],
     ]);
-    expect(meter.cost()).toBe(settled[0]?.reduce((sum, { cost }) => sum + cost, 0));
+    expect(meter.charge().cost).toBe(settled[0]?.reduce((sum, { cost }) => sum + cost, 0));
     await meter.done;
   });
 

@@ -3,7 +3,15 @@ import { describe, expect, test } from "vitest";
 import { formatUsd, parseUsd } from "../../src/money.ts";
 import { periodEnd, periodStart, PERIODS } from "../../src/tenant/period.ts";
 import type { PriceList } from "../../src/tenant/policy.ts";
-import { DEFAULT_PRICES, offers, priced, priceOf, upperBound, type ExitTokens } from "../../src/tenant/pricing.ts";
+import {
+  DEFAULT_PRICES,
+  fullDepthCost,
+  offers,
+  priced,
+  priceOf,
+  upperBound,
+  type ExitTokens,
+} from "../../src/tenant/pricing.ts";
 
 const EXITS = [3, 6, 9, 12];
 const LIST: PriceList = {
@@ -163,4 +171,22 @@ describe("offers", () => {
     const list = offers(dear, EXITS, 12, { promptTokens: 10, choices: [10], mayShorten: false });
     for (const { bound } of list) expect(bound).toBeGreaterThanOrEqual(20_000);
   });
+});
+
+test("the deepest exit costs as much as any mix of exits with as many tokens, or more", () => {
+  const line = fc.record({
+    exit: fc.constantFrom(3, 6, 9, 12),
+    tier: fc.constantFrom("edge" as const, "origin" as const),
+    promptTokens: fc.nat(5_000),
+    cachedTokens: fc.constant(0),
+    completionTokens: fc.nat(5_000),
+  });
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 4 }), (tokens) => {
+      const cost = priced(DEFAULT_PRICES, 12, tokens).reduce((sum, used) => sum + used.cost, 0);
+      const full = fullDepthCost(DEFAULT_PRICES, 12, tokens);
+      expect(full).toBeGreaterThanOrEqual(cost);
+      if (tokens.every(({ exit }) => exit === 12)) expect(full).toBe(cost);
+    }),
+  );
 });

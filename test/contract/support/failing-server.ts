@@ -63,7 +63,7 @@ export async function startFailingServer(): Promise<FailingServer> {
         route: { exit: 3, tier: "edge", reason: "test" },
         promptTokens: 7,
         headers: {},
-        cost: () => 0,
+        charge: () => ({ cost: 0, fullDepthCost: 0 }),
         events: events(model),
       };
     },
