@@ -26,6 +26,7 @@ export default defineConfig({
       project("worker", 120_000),
       project("contract", 120_000),
       project("golden", 600_000),
+      project("e2e", 120_000),
     ],
   },
 });

@@ -1,9 +1,10 @@
-/** `npm run build`: the bundle of models/tiny in build/bundle, made when it is missing or not of this checkpoint. */
+/** `npm run build`: the bundle of models/tiny in build/bundle, made when it is missing or not of this checkpoint, and the pages. */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { bundleSchema, type Bundle } from "../src/model/bundle.ts";
+import { buildPages } from "./build/pages.ts";
 import { bundleFiles, exportBundle } from "./export/bundle.ts";
 import { fingerprint } from "./export/fingerprint.ts";
 import { progressLine } from "./export/progress.ts";
@@ -21,14 +22,16 @@ For another checkpoint or other options: npm run export -- --help
 
 /** The bundle of the repository's checkpoint, made first if need be. @throws Error as `exportBundle` */
 export async function build(force = false): Promise<Bundle> {
-  const current = force ? null : await currentBundle();
-  if (current) return current;
-  return exportBundle({
-    checkpoint: CHECKPOINT,
-    out: BUNDLE,
-    numerics: "w8a8",
-    onProgress: progressLine(process.stderr),
-  });
+  const bundle =
+    (force ? null : await currentBundle()) ??
+    (await exportBundle({
+      checkpoint: CHECKPOINT,
+      out: BUNDLE,
+      numerics: "w8a8",
+      onProgress: progressLine(process.stderr),
+    }));
+  await buildPages(BUNDLE);
+  return bundle;
 }
 
 /** The bundle on disk when it is whole and made from the files that stand in the checkpoint's folder now. */

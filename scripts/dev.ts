@@ -9,6 +9,7 @@ import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
 import { openBundle } from "../src/model/bundle.ts";
 import { folderSource } from "../src/model/node-source.ts";
 import { build } from "./build.ts";
+import { buildPages } from "./build/pages.ts";
 import { killAll, start, stopAll } from "./dev/children.ts";
 import { warmUp } from "./dev/warm-up.ts";
 import { adminClient } from "./tenants/admin-client.ts";
@@ -69,6 +70,7 @@ const showLine = (line: string): boolean => values.verbose === true || /\b(error
 try {
   const folder = values.bundle ?? "build/bundle";
   const bundle = values.bundle === undefined ? await build() : await openBundle(folderSource(folder));
+  if (values.bundle !== undefined) await buildPages(folder);
   const secret = randomBytes(32).toString("hex");
   const origin = start(
     "origin",
@@ -78,7 +80,10 @@ try {
     showLine,
   );
   const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
-  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`].flatMap((pair) => ["--var", pair]);
+  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `PLAYGROUND_KEY:${DEMO_KEY}`].flatMap((pair) => [
+    "--var",
+    pair,
+  ]);
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
@@ -106,6 +111,7 @@ try {
   const demo = await admin.show(DEMO_TENANT);
   console.log(`
 Sortie is ready on ${url}
+  open  ${url} to try it, ${url}/admin to see usage (token ${LOCAL_ADMIN_TOKEN})
   model ${bundle.name} (${bundle.fingerprint}), exits ${bundle.exits.join(", ")}
   key   ${DEMO_KEY}, a key of the tenant ${DEMO_TENANT} (${TENANTS})
 ${(demo?.budgets ?? []).map((budget) => `        ${describeBudget(budget)}`).join("\n")}

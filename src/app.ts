@@ -4,7 +4,6 @@ import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
 import { MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUEST_ID_CHARS } from "./api/bounds.ts";
 import { settings } from "./env.ts";
 import { ApiError, type ErrorDetails } from "./errors.ts";
@@ -16,6 +15,7 @@ import { toApiError } from "./routes/failure.ts";
 import { health } from "./routes/health.ts";
 import { models } from "./routes/models.ts";
 import { openApi } from "./routes/openapi.ts";
+import { pages, securityHeaders } from "./routes/pages.ts";
 import { usage } from "./routes/usage.ts";
 import { RATE_HEADERS } from "./tenant/headers.ts";
 import { bearerKey } from "./tenant/keys.ts";
@@ -33,6 +33,7 @@ const EXPOSED_HEADERS = [
 ];
 /** Seconds a browser may remember a preflight: Chromium's longest. */
 const PREFLIGHT_MAX_AGE = 7200;
+const ADMIN_PATH = "/admin/";
 
 export function createApp(flow: Flow): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
@@ -40,7 +41,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.notFound((c) => fail(c, refusal(404, null, `Unknown request URL: ${c.req.method} ${c.req.path}.`)));
 
   app.use(requestId({ limitLength: MAX_REQUEST_ID_CHARS }), processingTime);
-  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }));
+  app.use(securityHeaders);
   app.use(crossOrigin());
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   app.use(boundedHeaders);
@@ -55,6 +56,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.route("/admin/v1", admin(flow));
   app.route("/healthz", health(flow));
   app.route("/openapi.json", openApi());
+  app.route("/", pages());
   return app;
 }
 
@@ -67,6 +69,7 @@ const processingTime: MiddlewareHandler<AppEnv> = async (c, next) => {
 function crossOrigin(): MiddlewareHandler<AppEnv> {
   return cors({
     origin(origin, c: Context<AppEnv>) {
+      if (c.req.path.startsWith(ADMIN_PATH)) return null; // the operator's page is of this origin
       const allowed = settings(c.env).corsOrigins;
       if (allowed.includes("*")) return "*";
       return allowed.includes(origin) ? origin : null;

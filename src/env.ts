@@ -18,6 +18,7 @@ export interface Env {
   readonly CORS_ORIGINS?: string;
   readonly ADMIN_TOKEN?: string;
   readonly LEASE_SECONDS?: string;
+  readonly PLAYGROUND_KEY?: string;
 }
 
 /**
@@ -86,6 +87,7 @@ const environmentSchema = z
         },
       )
       .default(""),
+    PLAYGROUND_KEY: z.string().default(""),
     LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })
   .refine(({ ORIGIN_URL, ORIGIN_SECRET }) => ORIGIN_URL === "" || ORIGIN_SECRET !== "", {
@@ -103,6 +105,8 @@ const environmentSchema = z
     corsOrigins: env.CORS_ORIGINS,
     /** null: the admin API is off. */
     adminToken: env.ADMIN_TOKEN === "" ? null : env.ADMIN_TOKEN,
+    /** A key for whoever opens the playground; null: visitors bring their own. */
+    playgroundKey: env.PLAYGROUND_KEY === "" ? null : env.PLAYGROUND_KEY,
     /** How long a hold lasts without renewal. */
     leaseMs: env.LEASE_SECONDS * 1_000,
   }));

@@ -144,7 +144,9 @@ function errorResponse(status: ErrorStatus): JsonObject {
 /** An event stream's schema is that of one event's data. */
 function answerName(name: string, type: string): string {
   if (type === JSON_TYPE) return `${name}Answer`;
-  return type === "text/event-stream" ? `${name}Chunk` : `${name}As${type.replace(/^.*\//, "").toUpperCase()}`;
+  return type === "text/event-stream"
+    ? `${name}Chunk`
+    : `${name}As${type.replace(/^.*\//, "").toUpperCase().replaceAll(/\W/g, "")}`;
 }
 
 function reference(name: string): JsonObject {

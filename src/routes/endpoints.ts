@@ -16,6 +16,7 @@ import { chatCompletionSchema } from "../api/chat-request.ts";
 import { completionAnswerSchema, completionChunkSchema } from "../api/completion-answer.ts";
 import { completionSchema } from "../api/completion-request.ts";
 import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
+import { playgroundSchema } from "../api/playground-answer.ts";
 import { usageBodySchema, usageQueryFields } from "../api/usage-schemas.ts";
 import { tenantNameSchema } from "../tenant/policy.ts";
 
@@ -157,6 +158,27 @@ export const ENDPOINTS: readonly Endpoint[] = [
     statuses: [200, 503],
     errors: [],
   },
+  page("/", "Playground", "The playground."),
+  page("/admin", "OperatorPage", "The operator's page; it asks for the admin token."),
+  {
+    method: "get",
+    path: "/pages/{file}",
+    name: "PageFile",
+    summary: "A script, style or picture of a page.",
+    access: "open",
+    pathParameters: { file: z.string() },
+    answer: { "text/javascript": z.string(), "text/css": z.string(), "image/svg+xml": z.string() },
+    errors: [404],
+  },
+  {
+    method: "get",
+    path: "/playground.json",
+    name: "PlaygroundSettings",
+    summary: "What the playground offers to visitors.",
+    access: "open",
+    answer: { "application/json": playgroundSchema },
+    errors: [],
+  },
   {
     method: "get",
     path: "/openapi.json",
@@ -167,3 +189,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     errors: [],
   },
 ];
+
+function page(path: `/${string}`, name: string, summary: string): Endpoint {
+  return { method: "get", path, name, summary, access: "open", answer: { "text/html": z.string() }, errors: [] };
+}

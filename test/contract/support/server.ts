@@ -20,6 +20,8 @@ export const DEMO_KEY = "sk-sortie-demo-local";
 export interface RunningServer {
   /** `http://localhost:PORT` */
   readonly url: string;
+  /** Of `npm run dev`. */
+  readonly pid: number;
   /**
    * Waits for a line of the Worker's or the origin's log.
    * @throws Error when none matches in time
@@ -83,7 +85,7 @@ export async function startServer(
     await stop();
     throw new Error(`${String(cause)}\n${lines.slice(-40).join("\n")}`, { cause });
   }
-  return { url, logged, events, stop };
+  return { url, pid: child.pid ?? 0, logged, events, stop };
 }
 
 /** Polls until there is a value. @throws Error with `complaint` when there is none in time */
