@@ -16,6 +16,8 @@ import { health } from "./routes/health.ts";
 import { models } from "./routes/models.ts";
 import { openApi } from "./routes/openapi.ts";
 import { pages, securityHeaders } from "./routes/pages.ts";
+import { publishRefusal } from "./routes/publish.ts";
+import { traffic } from "./routes/traffic.ts";
 import { usage } from "./routes/usage.ts";
 import { RATE_HEADERS } from "./tenant/headers.ts";
 import { bearerKey } from "./tenant/keys.ts";
@@ -37,7 +39,11 @@ const ADMIN_PATH = "/admin/";
 
 export function createApp(flow: Flow): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
-  app.onError((error, c) => fail(c, toApiError(error, c.var.requestId, c.req.raw.signal.aborted)));
+  app.onError((error, c) => {
+    const told = toApiError(error, c.var.requestId, c.req.raw.signal.aborted);
+    if (c.req.method === "POST" && c.req.path.startsWith("/v1/")) publishRefusal(c, told.status, told.code);
+    return fail(c, told);
+  });
   app.notFound((c) => fail(c, refusal(404, null, `Unknown request URL: ${c.req.method} ${c.req.path}.`)));
 
   app.use(requestId({ limitLength: MAX_REQUEST_ID_CHARS }), processingTime);
@@ -53,6 +59,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.route("/v1/completions", completions(flow));
   app.route("/v1/models", models(flow));
   app.route("/v1/usage", usage(flow));
+  app.route("/admin/v1/traffic", traffic());
   app.route("/admin/v1", admin(flow));
   app.route("/healthz", health(flow));
   app.route("/openapi.json", openApi());

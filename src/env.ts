@@ -11,6 +11,10 @@ export interface Env {
   readonly TENANT: DurableObjectNamespace;
   /** One object: which tenants there are. */
   readonly DIRECTORY: DurableObjectNamespace;
+  /** One object: the deployment's counters by the hour. */
+  readonly TRAFFIC?: DurableObjectNamespace;
+  /** Analytics Engine's dataset of requests. */
+  readonly REQUESTS?: AnalyticsEngineDataset;
   readonly EDGE_EXITS: string;
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
@@ -19,6 +23,7 @@ export interface Env {
   readonly ADMIN_TOKEN?: string;
   readonly LEASE_SECONDS?: string;
   readonly PLAYGROUND_KEY?: string;
+  readonly LOG_TEXT?: string;
 }
 
 /**
@@ -87,6 +92,7 @@ const environmentSchema = z
         },
       )
       .default(""),
+    LOG_TEXT: z.enum(["", "on"], 'must be "on", or empty').default(""),
     PLAYGROUND_KEY: z.string().default(""),
     LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })
@@ -105,6 +111,8 @@ const environmentSchema = z
     corsOrigins: env.CORS_ORIGINS,
     /** null: the admin API is off. */
     adminToken: env.ADMIN_TOKEN === "" ? null : env.ADMIN_TOKEN,
+    /** Prompts and answers go into the log, too. */
+    logText: env.LOG_TEXT === "on",
     /** A key for whoever opens the playground; null: visitors bring their own. */
     playgroundKey: env.PLAYGROUND_KEY === "" ? null : env.PLAYGROUND_KEY,
     /** How long a hold lasts without renewal. */
@@ -113,7 +121,7 @@ const environmentSchema = z
 export type Settings = z.infer<typeof environmentSchema>;
 
 /** The variables of {@link Env} alone. */
-export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY">;
+export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS">;
 
 /** By the object that the platform passes, the same for all requests of an isolate. */
 const known = new WeakMap<Readonly<EnvVariables>, Settings>();

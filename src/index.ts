@@ -5,6 +5,7 @@ import { createTenants } from "./tenant/client.ts";
 
 export { EdgeExit } from "./edge/exit-object.ts";
 export { TenantDirectory } from "./tenant/directory-object.ts";
+export { Traffic } from "./telemetry/traffic-object.ts";
 export { TenantLedger } from "./tenant/tenant-object.ts";
 
 export default createApp({ chat, chatDeps, tenants: createTenants });

@@ -1,6 +1,6 @@
 /** The admin API on the wire, both ways: the routes and `npm run tenants` share it. Instants are ISO 8601. */
 import { z } from "zod";
-import { keyLimitsSchema, MAX_KEYS, policySchema, tenantNameSchema } from "../tenant/policy.ts";
+import { budgetSchema, keyLimitsSchema, MAX_KEYS, policySchema, tenantNameSchema } from "../tenant/policy.ts";
 import { budgetViewSchema } from "./usage-schemas.ts";
 
 /** Characters: a sentence. */
@@ -50,7 +50,13 @@ export const newKeySchema = z
   });
 export type NewKeyBody = z.input<typeof newKeySchema>;
 
+/** `PUT /admin/v1/tenants/{name}/budgets/{budget}` */
+export const newLimitSchema = z.strictObject({
+  limit_micro_usd: budgetSchema.shape.limit_micro_usd.meta({ description: "Millionths of a dollar." }),
+});
+
 export const appliedSchema = z.strictObject({ name: tenantNameSchema, changed: z.boolean() });
+export const limitSetSchema = z.strictObject({ budget: z.string(), limit_usd: z.string() });
 export const closedSchema = z.strictObject({ name: tenantNameSchema, closed: z.boolean() });
 export const createdKeySchema = z.strictObject({ id: z.string(), key: z.string() });
 export const revokedKeySchema = z.strictObject({ id: z.string(), revoked: z.literal(true) });

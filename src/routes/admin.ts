@@ -1,9 +1,16 @@
 /** `/admin/v1`: tenants, their keys and their usage, for the operator. */
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import { type Declaration, declarationSchema, newKeySchema, type TenantBody } from "../api/admin-schemas.ts";
+import {
+  type Declaration,
+  declarationSchema,
+  newKeySchema,
+  newLimitSchema,
+  type TenantBody,
+} from "../api/admin-schemas.ts";
 import { readBody } from "../api/json-body.ts";
 import { LOCAL_ADMIN_TOKEN, settings } from "../env.ts";
 import { ApiError } from "../errors.ts";
+import { formatUsd } from "../money.ts";
 import type { DeclaredKey } from "../tenant/key-store.ts";
 import { bearerKey, formatKey, sameDigest, sha256 } from "../tenant/keys.ts";
 import { TENANT_NAME } from "../tenant/policy.ts";
@@ -38,6 +45,14 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
       const name = nameOf(c);
       if (!(await known(c, name))) throw noTenant(name);
       return c.json({ name, closed: await tenants(c.env).tenant(name).close() });
+    })
+    .put("/tenants/:name/budgets/:budget", async (c) => {
+      const name = nameOf(c);
+      const budget = c.req.param("budget");
+      const { limit_micro_usd: limit } = await readBody(c.req.raw, newLimitSchema);
+      const set = (await known(c, name)) && (await tenants(c.env).tenant(name).setLimit(budget, limit));
+      if (!set) throw notFound(`The tenant '${name}' has no budget '${budget}'.`, "budget_not_found");
+      return c.json({ budget, limit_usd: formatUsd(limit) });
     })
     .post("/tenants/:name/keys", async (c) => {
       const name = nameOf(c);

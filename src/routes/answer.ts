@@ -4,11 +4,13 @@ import { answerFrames } from "../api/answer-frames.ts";
 import { wholeAnswer, type AnswerForm, type AnswerHead, type AnswerView, type ChoicePiece } from "../api/answer.ts";
 import { eventStream, SSE_HEADERS } from "../api/sse.ts";
 import type { ChatAnswer, ChatRequest, Route, TextEvent } from "../conversation.ts";
+import { settings } from "../env.ts";
 import { formatUsd } from "../money.ts";
 import type { AppEnv, Flow } from "./context.ts";
 import { toApiError } from "./failure.ts";
-import { logOutcome, observed } from "./outcome.ts";
+import { observed, recordOf } from "./outcome.ts";
 import { payerOf } from "./payer.ts";
+import { publishAnswer, publishText } from "./publish.ts";
 
 export interface Asked {
   readonly request: ChatRequest;
@@ -39,8 +41,12 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
   const deps = await flow.chatDeps(c.env, c.req.raw);
   const answer = await flow.chat(deps, payerOf(c, flow), request, signal);
-  const events = observed(answer.events, signal, (outcome) => logOutcome(request, answer, outcome, c.var));
-  const head = headOf(form, answer, deps.catalogue.bundle.fingerprint);
+  const { fingerprint } = deps.catalogue.bundle;
+  const events = observed(answer.events, signal, settings(c.env).logText, (outcome) => {
+    publishAnswer(c, recordOf(request, answer, outcome, c.var, null), fingerprint);
+    publishText(c, request, outcome.text);
+  });
+  const head = headOf(form, answer, fingerprint);
   const choices = request.prompts.length * request.choices;
   for (const [name, value] of Object.entries(answer.headers)) c.header(name, value);
   if (!asked.stream) {

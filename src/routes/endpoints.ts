@@ -5,7 +5,9 @@ import {
   closedSchema,
   createdKeySchema,
   declarationSchema,
+  limitSetSchema,
   newKeySchema,
+  newLimitSchema,
   revokedKeySchema,
   tenantListSchema,
   tenantSchema,
@@ -17,6 +19,7 @@ import { completionAnswerSchema, completionChunkSchema } from "../api/completion
 import { completionSchema } from "../api/completion-request.ts";
 import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
 import { playgroundSchema } from "../api/playground-answer.ts";
+import { trafficQueryFields, trafficSchema } from "../api/traffic-schemas.ts";
 import { usageBodySchema, usageQueryFields } from "../api/usage-schemas.ts";
 import { tenantNameSchema } from "../tenant/policy.ts";
 
@@ -138,6 +141,17 @@ export const ENDPOINTS: readonly Endpoint[] = [
     errors: [404],
   },
   {
+    method: "put",
+    path: "/admin/v1/tenants/{name}/budgets/{budget}",
+    name: "BudgetLimit",
+    summary: "Sets a budget's hard limit, until tenants.toml is applied again.",
+    access: "admin",
+    pathParameters: { ...NAME, budget: z.string() },
+    body: newLimitSchema,
+    answer: { "application/json": limitSetSchema },
+    errors: [400, 404],
+  },
+  {
     method: "get",
     path: "/admin/v1/tenants/{name}/usage",
     name: "TenantUsage",
@@ -147,6 +161,16 @@ export const ENDPOINTS: readonly Endpoint[] = [
     query: usageQueryFields,
     answer: USAGE_ANSWER,
     errors: [400, 404],
+  },
+  {
+    method: "get",
+    path: "/admin/v1/traffic",
+    name: "Traffic",
+    summary: "Requests of all tenants by the hour: exits, gates, caches, errors, cost, latency.",
+    access: "admin",
+    query: trafficQueryFields,
+    answer: { "application/json": trafficSchema },
+    errors: [400],
   },
   {
     method: "get",

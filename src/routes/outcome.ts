@@ -1,91 +1,108 @@
-/** How an answer ended, told once, whoever ended it. */
-import { completionTokens } from "../api/answer.ts";
+/** How an answer ended, told once, whoever ended it, as a record of the request. */
 import type { AnswerEnd, ChatAnswer, ChatRequest, TextEvent } from "../conversation.ts";
-import { log } from "../log.ts";
+import type { AnswerRecord } from "../telemetry/request-event.ts";
 import type { AppEnv } from "./context.ts";
 
-export type Outcome =
-  | { readonly kind: "completed"; readonly end: AnswerEnd }
-  /** The reader left; tokens that were sent, by exit layer. */
-  | { readonly kind: "cancelled"; readonly sent: Readonly<Record<string, number>> }
-  | { readonly kind: "failed"; readonly sent: Readonly<Record<string, number>> };
+/** What was seen of an answer while it passed. */
+export interface Seen {
+  /** Output tokens by exit layer. */
+  readonly tokensByExit: Readonly<Record<string, number>>;
+  /** Milliseconds since 1970; null: no token came. */
+  readonly firstTokenAt: number | null;
+  /** Of all choices, in the order it came; empty unless the operator wants to see it. */
+  readonly text: string;
+}
+
+export type Outcome = Seen &
+  (
+    | { readonly kind: "completed"; readonly end: AnswerEnd }
+    /** The reader left. */
+    | { readonly kind: "cancelled" }
+    | { readonly kind: "failed" }
+  );
 
 /**
  * Passes events on and tells the outcome, exactly once, when they end or the client is gone: events that are never
  * read, or hang, have an outcome too.
  * @param signal aborted when the client is gone
+ * @param keepText whether the answer's text may be seen
  */
 export function observed(
   events: AsyncIterable<TextEvent>,
   signal: AbortSignal,
+  keepText: boolean,
   report: (outcome: Outcome) => void,
 ): AsyncGenerator<TextEvent, void> {
-  const sent: Record<string, number> = {};
+  const tokensByExit: Record<string, number> = {};
+  let firstTokenAt: number | null = null;
+  let text = "";
   let told = false;
-  function settle(outcome: Outcome): void {
-    if (!told) report(outcome);
+  function settle(ending: { kind: "completed"; end: AnswerEnd } | { kind: "cancelled" | "failed" }): void {
+    if (!told) report({ ...ending, tokensByExit, firstTokenAt, text });
     told = true;
+  }
+  function see(event: Extract<TextEvent, { type: "text" }>): void {
+    firstTokenAt ??= Date.now();
+    if (keepText) text += event.text;
+    for (const { exit } of event.tokens) tokensByExit[exit] = (tokensByExit[exit] ?? 0) + 1;
   }
 
   async function* passOn(): AsyncGenerator<TextEvent, void> {
     try {
       for await (const event of events) {
         if (event.type === "end") settle({ kind: "completed", end: event });
-        else if (event.type === "text") for (const { exit } of event.tokens) sent[exit] = (sent[exit] ?? 0) + 1;
+        else if (event.type === "text") see(event);
         yield event;
       }
     } catch (error) {
-      settle({ kind: "failed", sent });
+      settle({ kind: "failed" });
       throw error;
     } finally {
-      settle({ kind: "cancelled", sent });
+      settle({ kind: "cancelled" });
     }
   }
 
-  const cancelled = (): void => settle({ kind: "cancelled", sent });
+  const cancelled = (): void => settle({ kind: "cancelled" });
   if (signal.aborted) cancelled();
   else signal.addEventListener("abort", cancelled, { once: true });
   return passOn();
 }
 
-/** The one line of a chat request that got an answer. Attribute names follow OpenTelemetry's for generative AI. */
-export function logOutcome(
+/** Everything that is told of a request that got an answer. */
+export function recordOf(
   request: ChatRequest,
   answer: ChatAnswer,
   outcome: Outcome,
   { startedAt, caller }: Pick<AppEnv["Variables"], "startedAt" | "caller">,
-): void {
-  const charge = answer.charge();
-  const shared = {
-    request_id: request.requestId,
+  traceId: string | null,
+): AnswerRecord {
+  const end = outcome.kind === "completed" ? outcome.end : null;
+  const { exit, tier, reason } = end?.route ?? answer.route;
+  const { cost, fullDepthCost } = answer.charge();
+  return {
+    ending: outcome.kind,
+    requestId: request.requestId,
     tenant: caller.tenant,
-    key_id: caller.keyId,
-    "gen_ai.operation.name": request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
-    "gen_ai.request.choice.count": request.prompts.length * request.choices,
-    "gen_ai.request.model": request.model,
-    "gen_ai.response.model": answer.model,
-    first_exit: answer.route.exit,
-    first_tier: answer.route.tier,
-    route: answer.route.reason,
-    cost_micro_usd: charge.cost,
-    full_depth_cost_micro_usd: charge.fullDepthCost,
-    duration_ms: Date.now() - startedAt,
+    keyId: caller.keyId,
+    operation: request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
+    choices: request.prompts.length * request.choices,
+    requestModel: request.model,
+    responseModel: answer.model,
+    firstExit: answer.route.exit,
+    firstTier: answer.route.tier,
+    exit,
+    tier,
+    route: reason,
+    cache: null,
+    finishReasons: end?.finishReasons ?? [],
+    inputTokens: end?.usage.prompt_tokens ?? answer.promptTokens,
+    cachedTokens: end?.usage.cached_tokens ?? 0,
+    tokensByExit: end?.usage.completion_tokens_by_exit ?? outcome.tokensByExit,
+    cost,
+    fullDepthCost,
+    firstTokenMs: outcome.firstTokenAt === null ? null : outcome.firstTokenAt - startedAt,
+    durationMs: Date.now() - startedAt,
+    timings: end?.timings ? { ...end.timings } : null,
+    traceId,
   };
-  if (outcome.kind !== "completed") {
-    const fields = { ...shared, "gen_ai.usage.input_tokens": answer.promptTokens, tokens_by_exit: outcome.sent };
-    log(`chat.${outcome.kind}`, fields, outcome.kind === "failed" ? "error" : "info");
-    return;
-  }
-  const { usage, timings, finishReasons, route } = outcome.end;
-  log("chat.completed", {
-    ...shared,
-    exit: route.exit,
-    tier: route.tier,
-    "gen_ai.response.finish_reasons": finishReasons,
-    "gen_ai.usage.input_tokens": usage.prompt_tokens,
-    "gen_ai.usage.output_tokens": completionTokens(usage),
-    cached_tokens: usage.cached_tokens,
-    tokens_by_exit: usage.completion_tokens_by_exit,
-    ...timings,
-  });
 }

@@ -1,4 +1,5 @@
 /** What a tenant's object answers, called by the Worker. Everything here crosses between isolates: plain values. */
+import type { MicroUsd } from "../money.ts";
 import type { Account } from "./ledger/accounts.ts";
 import type { RateViews } from "./ledger/rates.ts";
 import type { Refusal } from "./ledger/reserve.ts";
@@ -94,6 +95,8 @@ export interface TenantApi {
   /** Usage of requests that began in `[from, to)`; null when there is no such tenant. */
   usage(from: number, to: number): Promise<UsageView | null>;
   apply(name: string, declaration: TenantDeclaration): Promise<ApplyAnswer>;
+  /** Sets one budget's hard limit. @returns false when there is no such budget */
+  setLimit(budget: string, limit: MicroUsd): Promise<boolean>;
   /** Ends every access; records stay. @returns false when it was closed, or never there */
   close(): Promise<boolean>;
   describe(): Promise<TenantView | null>;

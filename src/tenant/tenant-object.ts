@@ -4,6 +4,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { log } from "../log.ts";
+import type { MicroUsd } from "../money.ts";
 import type {
   ApplyAnswer,
   Caller,
@@ -98,6 +99,18 @@ export class TenantLedger extends DurableObject implements TenantApi {
     });
     if (answer.ok && answer.changed) this.#memory.load();
     return answer;
+  }
+
+  async setLimit(budget: string, limit: MicroUsd): Promise<boolean> {
+    const row = this.#memory.tenant?.row;
+    if (row === undefined || !row.policy.budgets.some(({ name }) => name === budget)) return false;
+    this.#memory.expireDue();
+    const budgets = row.policy.budgets.map((each) =>
+      each.name === budget ? { ...each, limit_micro_usd: limit } : each,
+    );
+    writeTenant(this.#sql, { ...row, policy: { ...row.policy, budgets }, appliedAt: Date.now() });
+    this.#memory.load();
+    return true;
   }
 
   async close(): Promise<boolean> {

@@ -57,6 +57,10 @@ function adminApp() {
       };
       return { name: "acme", policy: POLICY as never, closedAt: null, keys: [key], budgets: [account], holds: 3 };
     },
+    async setLimit(budget, limit) {
+      asked.push([budget, limit]);
+      return budget === "daily";
+    },
     close: async () => true,
     async createKey(key: NewKey) {
       asked.push(key);
@@ -118,6 +122,26 @@ describe("who may administer", () => {
 
   test("an admin token is no API key", async () => {
     expect((await adminApp().send("GET", "/v1/usage")).status).toBe(401);
+  });
+});
+
+describe("a budget's limit", () => {
+  test("is set to whole micro-dollars", async () => {
+    const { send, asked } = adminApp();
+    const set = await send("PUT", "/admin/v1/tenants/acme/budgets/daily", { limit_micro_usd: 2_500_000 });
+    expect(await set.json()).toEqual({ budget: "daily", limit_usd: "2.500000" });
+    expect(asked).toEqual([["daily", 2_500_000]]);
+  });
+
+  test.each([
+    ["acme", "none", { limit_micro_usd: 1 }, 404],
+    ["nobody", "daily", { limit_micro_usd: 1 }, 404],
+    ["acme", "daily", { limit_micro_usd: -1 }, 400],
+    ["acme", "daily", { limit_micro_usd: 0.5 }, 400],
+    ["acme", "daily", {}, 400],
+  ])("%s %s %j: %i", async (name, budget, body, status) => {
+    const response = await adminApp().send("PUT", `/admin/v1/tenants/${name}/budgets/${budget}`, body);
+    expect(response.status).toBe(status);
   });
 });
 

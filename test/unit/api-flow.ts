@@ -12,7 +12,9 @@ import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
 /** The one key that scripted tenants know. */
 export const KEY = "sk-sortie-demo-local";
 export const ADMIN_TOKEN = "a-token-for-tests-only";
-export const ENV = { EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example", ADMIN_TOKEN } as unknown as Env;
+/** Assets without any file. */
+const ASSETS = { fetch: async () => new Response(null, { status: 404 }) };
+export const ENV = { EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example", ADMIN_TOKEN, ASSETS } as unknown as Env;
 
 export const CALLER: Caller = {
   tenant: "demo",

@@ -21,6 +21,7 @@ describe("settings", () => {
       corsOrigins: ["https://app.example", "https://b.example:8443"],
       adminToken: "local-development-only",
       leaseMs: 30_000,
+      logText: false,
       playgroundKey: null,
     });
   });
@@ -34,6 +35,7 @@ describe("settings", () => {
       corsOrigins: [],
       adminToken: null,
       leaseMs: 60_000,
+      logText: false,
       playgroundKey: null,
     });
     expect(settings({ ...variables, ORIGIN_URL: "" }).origin).toBeNull();

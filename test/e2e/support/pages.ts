@@ -12,7 +12,7 @@ const WAIT_MS = 30_000;
 export interface WatchedPage {
   readonly page: Page;
   /** Fails when the console had an error, or anything was asked of another host. @param allowed console errors that belong to the test */
-  verify(allowed?: RegExp): void;
+  readonly verify: (allowed?: RegExp) => void;
 }
 
 export interface Pages {
