@@ -18,6 +18,7 @@ import { openApi } from "./routes/openapi.ts";
 import { pages, securityHeaders } from "./routes/pages.ts";
 import { publishRefusal } from "./routes/publish.ts";
 import { traffic } from "./routes/traffic.ts";
+import { routeAdmin } from "./routes/route-admin.ts";
 import { usage } from "./routes/usage.ts";
 import { RATE_HEADERS } from "./tenant/headers.ts";
 import { bearerKey } from "./tenant/keys.ts";
@@ -60,6 +61,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.route("/v1/models", models(flow));
   app.route("/v1/usage", usage(flow));
   app.route("/admin/v1/traffic", traffic());
+  app.route("/admin/v1/route", routeAdmin(flow));
   app.route("/admin/v1", admin(flow));
   app.route("/healthz", health(flow));
   app.route("/openapi.json", openApi());

@@ -1,16 +1,17 @@
 /** What this deployment serves: the manifest, the text rim (tokenizer, chat template) and the gates. */
 import { assetSource } from "./edge/asset-source.ts";
+import { readRouter } from "./edge/router-file.ts";
 import type { Env } from "./env.ts";
 import { openBundle, readVerified, type Bundle, type BundleFile, type BundleSource } from "./model/bundle.ts";
 import { createChatTemplate, type ChatTemplate } from "./model/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "./model/tokenizer.ts";
-import { parseRouter, type Router } from "./policy/router.ts";
+import type { Router } from "./policy/router.ts";
 
 export interface Catalogue {
   readonly bundle: Bundle;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
-  /** null when the checkpoint was never calibrated. */
+  /** null when the checkpoint was never calibrated, or its router.json does not fit: the deepest exit answers then. */
   readonly router: Router | null;
 }
 
@@ -39,6 +40,6 @@ export async function readCatalogue(source: BundleSource): Promise<Catalogue> {
     bundle,
     tokenizer,
     template: createChatTemplate(tokenizer, config),
-    router: bundle.router ? parseRouter(await json(bundle.router), bundle) : null,
+    router: await readRouter(source, bundle),
   };
 }

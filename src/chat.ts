@@ -13,10 +13,18 @@ import { createOriginClient, type OriginClient } from "./origin/client.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
-import { decideByPrompt, decidedAlready } from "./policy/route.ts";
+import {
+  decideByPrompt,
+  decidedAlready,
+  type Calibrated,
+  type Circumstances,
+  type PromptDecision,
+} from "./policy/route.ts";
+import { targetFor } from "./policy/targets.ts";
 import { encodePrompt, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
+import { TierHealth } from "./tier-health.ts";
 
 /** What one request's flow may use. */
 export interface ChatDeps {
@@ -25,7 +33,11 @@ export interface ChatDeps {
   readonly edge: EdgeClient;
   /** null when no origin is configured: the edge answers alone. */
   readonly origin: OriginClient | null;
+  readonly health: TierHealth;
 }
+
+/** What this isolate has seen of the tiers. */
+const health = new TierHealth();
 
 /** The deployment's parts for one request; the catalogue is loaded once an isolate. */
 export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
@@ -46,7 +58,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
     },
   });
   const origin = config.origin === null ? null : createOriginClient(config.origin);
-  return { settings: config, catalogue, edge, origin };
+  return { settings: config, catalogue, edge, origin, health };
 }
 
 /**
@@ -57,7 +69,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
  */
 export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
   const { bundle } = deps.catalogue;
-  const asked = exitsAsked(request.model, payer.caller, deploymentOf(deps));
+  const asked = exitsAsked(request, payer.caller, deploymentOf(deps));
   const read = request.prompts.map((prompt, index) => readPrompt(deps, request, prompt, index));
   const payment = await reserve(payer, request, {
     generations: read.map(({ generation }) => generation),
@@ -92,12 +104,14 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
   }
 }
 
-function deploymentOf({ settings: config, catalogue: { bundle }, origin }: ChatDeps): Deployment {
+export function deploymentOf({ settings: config, catalogue: { bundle }, origin, health }: ChatDeps): Deployment {
+  const seen = health.view(Date.now());
   return {
     name: bundle.name,
     exits: bundle.exits,
     edgeExits: bundle.exits.filter((exit) => config.edgeExits.includes(exit)),
-    originConfigured: origin !== null,
+    origin: origin === null ? "absent" : seen.origin,
+    edge: seen.edge,
   };
 }
 
@@ -126,17 +140,34 @@ interface Running {
 
 /** Gate 1: where a prompt goes, among the exits that are paid. */
 function decide({ deps: { catalogue }, asked: { policy, ...asked }, payment }: Running, { prompt }: ReadPrompt): Plan {
-  const { bundle, router } = catalogue;
   const circumstances = limitDepth(asked.circumstances, payment.maxExit);
-  const usable = bundle.exits.map((exit) => circumstances.exits.includes(exit));
-  const scores = router === null ? null : scorePrompt(router, prompt.messages).filter((_, index) => usable[index]);
-  const decision = decideByPrompt(policy, scores, router?.thresholds.prompt ?? 1, circumstances);
-  return { decision, policy, circumstances };
+  const calibrated = calibration(catalogue, prompt, asked.quality);
+  const decideNow = (now: Circumstances): PromptDecision => decideByPrompt(policy, calibrated, now);
+  return { decision: decideNow(circumstances), decide: decideNow, policy, circumstances };
+}
+
+/** What the router says of a prompt; null without one. @param quality null: the router's default */
+export function calibration(
+  { router }: Pick<Catalogue, "router">,
+  { messages }: Pick<EncodedPrompt, "messages">,
+  quality: number | null,
+): Calibrated | null {
+  if (router === null) return null;
+  const scores = scorePrompt(router.prompt, messages);
+  return {
+    scores: new Map(router.exits.map((exit, at) => [exit, scores[at] ?? 0])),
+    targetOf: (exits) => targetFor(router.cascades, exits, quality ?? router.defaultQuality),
+  };
 }
 
 interface Choice {
   readonly route: Route;
   readonly events: AsyncIterableIterator<ChoiceEvent>;
+}
+
+/** An answer under way, and who speaks now: gate 3 may have moved it. */
+interface Watched extends Served {
+  readonly current: () => Route;
 }
 
 /** Openers of a prompt's choices. The gates decide for the first; the others go where it was served. */
@@ -145,38 +176,49 @@ function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[
   const { meter } = payment;
   const plan = decide(running, read);
   const generation = { ...read.generation, max_tokens: Math.min(read.generation.max_tokens, payment.maxTokens) };
-  async function readAndServe(): Promise<Served> {
+  async function readAndServe(): Promise<Watched> {
     meter.startReading(read.index, plan.decision);
-    const served = await serve(deps, generation, plan, signal);
+    const served = await watched(generation, plan, (to) => meter.startReading(read.index, to));
     meter.startReading(read.index, served.route);
     return served;
   }
-  let first: Promise<Served> | null = null;
-  const serveFirst = (): Promise<Served> => (first ??= readAndServe());
-  const serveAnother = async (choice: number): Promise<Served> => {
+  async function watched(of: typeof generation, by: Plan, onMove: (to: Route) => void): Promise<Watched> {
+    let now: Route | null = null;
+    const served = await serve(deps, of, by, signal, (to) => onMove((now = to)));
+    return { ...served, current: () => now ?? served.route };
+  }
+  let first: Promise<Watched> | null = null;
+  const serveFirst = (): Promise<Watched> => (first ??= readAndServe());
+  const serveAnother = async (choice: number): Promise<Watched> => {
     const { route } = await serveFirst();
-    return serve(deps, ofChoice(generation, choice), { ...plan, decision: decidedAlready(route) }, signal);
+    const already = decidedAlready(route);
+    return watched(ofChoice(generation, choice), { ...plan, decision: already }, () => undefined);
   };
   return Array.from({ length: request.choices }, (_, choice) => async () => {
     const served = await (choice === 0 ? serveFirst() : serveAnother(choice));
-    const route = { ...served.route, reason: served.route.reason + payment.note };
-    const counting = { tier: route.tier, reads: choice === 0 ? read.index : null, handedOver: served.cachedTokens };
+    const noted = (route: Route): Route => ({ ...route, reason: route.reason + payment.note });
+    const counting = {
+      tier: () => served.current().tier,
+      reads: choice === 0 ? read.index : null,
+      handedOver: served.cachedTokens,
+    };
     const tokens = meter.count(served.tokens, counting);
-    return { route, events: choiceText(running, read.prompt, { ...served, route, tokens }) };
+    const current = (): Route => noted(served.current());
+    return { route: noted(served.route), events: choiceText(running, read.prompt, { ...served, current, tokens }) };
   });
 }
 
 function choiceText(
   { deps, request: { stop } }: Running,
   { tokenIds, startsText }: EncodedPrompt,
-  { tokens, route, cachedTokens }: Served,
+  { tokens, current, cachedTokens }: Watched,
 ): AsyncIterableIterator<ChoiceEvent> {
   const { tokenizer } = deps.catalogue;
   return textStream(tokens, {
     detokenizer: createDetokenizer(tokenizer, startsText),
     bytesOf: (id) => tokenizer.bytesOf(id),
     stop,
-    route: () => route,
+    route: current,
     promptTokens: tokenIds.length,
     cachedTokens,
   });

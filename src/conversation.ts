@@ -4,6 +4,7 @@
  */
 import type { Sampling, Timings, Usage } from "./generation.ts";
 import type { MicroUsd } from "./money.ts";
+import type { Narrowing } from "./narrowing.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -19,7 +20,7 @@ export type Prompt =
 /** One accepted request, independent of the wire it came by. */
 export interface ChatRequest {
   readonly requestId: string;
-  /** As sent: `<name>`, `<name>:auto`, `<name>:exit-<k>`. */
+  /** As sent: `<name>`, `<name>:auto`, `<name>:auto@<quality>`, `<name>:exit-<k>`. */
   readonly model: string;
   /** At least one. */
   readonly prompts: readonly Prompt[];
@@ -32,6 +33,8 @@ export interface ChatRequest {
   readonly stop: readonly string[];
   /** null: no log-probabilities asked. */
   readonly topLogprobs: number | null;
+  /** How the request itself narrows the exit choice. */
+  readonly narrowing: Narrowing;
 }
 
 /** Which exit answers, where, and why. */

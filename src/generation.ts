@@ -62,6 +62,23 @@ export const timingsSchema = z.strictObject({
 });
 export type Timings = z.infer<typeof timingsSchema>;
 
+/** What two parts of one answer used together: prompt and cached tokens are the first part's, which read the prompt. */
+export function addSpent<T extends { readonly usage: Usage; readonly timings: Timings }>(
+  before: { readonly usage: Usage; readonly timings: Timings },
+  after: T,
+): T {
+  const byExit = { ...before.usage.completion_tokens_by_exit };
+  for (const [exit, tokens] of Object.entries(after.usage.completion_tokens_by_exit)) {
+    byExit[exit] = (byExit[exit] ?? 0) + tokens;
+  }
+  const timings: Timings = {
+    queue_ms: before.timings.queue_ms + after.timings.queue_ms,
+    prefill_ms: before.timings.prefill_ms + after.timings.prefill_ms,
+    decode_ms: before.timings.decode_ms + after.timings.decode_ms,
+  };
+  return { ...after, usage: { ...before.usage, completion_tokens_by_exit: byExit }, timings };
+}
+
 /** What a tier yields: tokens, then exactly one `end`. A failure is thrown, never yielded. */
 export const tokenEventSchema = z.discriminatedUnion("type", [
   z.strictObject({

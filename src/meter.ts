@@ -32,7 +32,7 @@ export interface MeterOptions {
 
 /** Whose tokens are counted. */
 export interface CountedChoice {
-  readonly tier: ExitTokens["tier"];
+  readonly tier: () => ExitTokens["tier"];
   /** Index of the prompt that it reads for all choices of it; null: another choice has read it. */
   readonly reads: number | null;
   /** Prompt tokens that the other tier read for this very request: they count as read, not as cached. */
@@ -86,7 +86,7 @@ export class Meter {
     try {
       for await (const event of { [Symbol.asyncIterator]: () => source }) {
         this.#lost.signal.throwIfAborted();
-        if (event.type === "token") this.#tally.made({ exit: event.exit, tier: choice.tier });
+        if (event.type === "token") this.#tally.made({ exit: event.exit, tier: choice.tier() });
         else if (choice.reads !== null) {
           this.#tally.cached(choice.reads, Math.max(event.usage.cached_tokens - choice.handedOver, 0));
         }

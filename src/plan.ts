@@ -45,3 +45,16 @@ export function ofChoice<T extends Pick<GenerationRequest, "sampling">>(generati
   const seed = (generation.sampling.seed + Math.imul(SEED_STEP, choice)) >>> 0;
   return { ...generation, sampling: { ...generation.sampling, seed } };
 }
+
+/** The rest of a generation whose first tokens were sent already. */
+export function afterTokens<T extends Pick<GenerationRequest, "token_ids" | "answer_tokens" | "max_tokens">>(
+  generation: T,
+  sent: readonly number[],
+): T {
+  return {
+    ...generation,
+    token_ids: [...generation.token_ids, ...sent],
+    answer_tokens: generation.answer_tokens + sent.length,
+    max_tokens: generation.max_tokens - sent.length,
+  };
+}

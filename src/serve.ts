@@ -2,31 +2,34 @@
  * Carries a decision out: which tier is asked, what happens when gate 2 hands off, and what when a tier cannot.
  * The only place where tiers are chosen between; everything after it is tier-blind.
  */
-import type { Catalogue } from "./catalogue.ts";
 import type { Route } from "./conversation.ts";
 import type { EdgeClient } from "./edge/client.ts";
 import type { EdgeEvent, EdgeJob } from "./edge/job.ts";
 import { ApiError } from "./errors.ts";
 import type { GenerationRequest, TokenEvent } from "./generation.ts";
 import type { Handoff } from "./handoff.ts";
-import { closing } from "./iteration.ts";
 import { log } from "./log.ts";
 import type { OriginClient } from "./origin/client.ts";
 import { OriginError } from "./origin/origin-error.ts";
 import type { Circumstances, PromptDecision } from "./policy/route.ts";
 import type { ExitPolicy } from "./policy/selection.ts";
+import { nextEvent, shardTokens } from "./shard-tokens.ts";
+import { afterTokens } from "./plan.ts";
+import type { TierHealth } from "./tier-health.ts";
 
 /** Seconds after which a client may try again when no tier can say: about one cold load of the edge exit. */
 const RETRY_AFTER_SECONDS = 5;
 
 export interface ServeDeps {
-  readonly catalogue: Catalogue;
   readonly edge: EdgeClient;
   readonly origin: OriginClient | null;
+  readonly health: TierHealth;
 }
 
 export interface Plan {
   readonly decision: PromptDecision;
+  /** Gate 1 asked again when a tier turns out not to answer. */
+  readonly decide: (now: Circumstances) => PromptDecision;
   readonly policy: ExitPolicy;
   readonly circumstances: Circumstances;
 }
@@ -41,14 +44,24 @@ export interface Served {
 
 type Generation = Omit<GenerationRequest, "exit_layer">;
 
+/** Told when another exit goes on with an answer. */
+export type Moved = (to: Route) => void;
+
 /**
  * Resolves with the first token computed, so that a failing tier can still be replaced.
+ * @param moved called while the tokens are read
  * @throws ApiError 503 when no tier can answer; the signal's reason
  */
-export async function serve(deps: ServeDeps, generation: Generation, plan: Plan, signal: AbortSignal): Promise<Served> {
+export async function serve(
+  deps: ServeDeps,
+  generation: Generation,
+  plan: Plan,
+  signal: AbortSignal,
+  moved: Moved,
+): Promise<Served> {
   const { decision } = plan;
   if (decision.tier === "origin") return serveAtOrigin(deps, generation, decision, plan, null, signal);
-  return serveAtEdge(deps, generation, decision, plan, signal);
+  return serveAtEdge(deps, generation, decision, plan, signal, moved);
 }
 
 async function serveAtEdge(
@@ -57,20 +70,29 @@ async function serveAtEdge(
   route: PromptDecision,
   plan: Plan,
   signal: AbortSignal,
+  moved: Moved,
 ): Promise<Served> {
   const opening = await openEdge(deps, generation, route, signal);
   if (!opening.ok) {
     if (deps.origin === null) throw unavailable(opening.reason);
-    const spilled: Route = { exit: route.exit, tier: "origin", reason: `${route.reason}; spilled=${opening.reason}` };
+    const edge = opening.reason === "edge-full" ? "full" : "unavailable";
+    const { exit, reason } = plan.decide({ ...plan.circumstances, edge });
+    const spilled: Route = { exit, tier: "origin", reason: `${reason}; spilled=${opening.reason}` };
     return serveAtOrigin(deps, generation, spilled, plan, null, signal);
   }
   const { first, rest } = opening;
-  if (first.type !== "verdict") return { route, tokens: tokensFrom(first, rest), cachedTokens: 0 };
-  const decided: Route = { exit: route.exit, tier: "edge", reason: first.reason };
+  const follow = (begun: EdgeEvent): AsyncIterable<TokenEvent> => shardTokens(begun, rest, { moved, goOn });
+  async function goOn(handoff: Handoff, sent: readonly number[], to: Route): Promise<AsyncIterable<TokenEvent>> {
+    const served = await serveAtOrigin(deps, afterTokens(generation, sent), to, plan, handoff, signal);
+    moved(served.route);
+    return served.tokens;
+  }
+  if (first.type !== "verdict") return { route, tokens: follow(first), cachedTokens: 0 };
+  const decided: Route = { exit: first.exit, tier: "edge", reason: first.reason };
   const second = await nextEvent(rest);
-  if (second.type !== "handoff") return { route: decided, tokens: tokensFrom(second, rest), cachedTokens: 0 };
+  if (second.type !== "handoff") return { route: decided, tokens: follow(second), cachedTokens: 0 };
   await rest.return?.(); // the shard's part is done: its place is free for others
-  const escalated: Route = { exit: route.escalateTo ?? route.exit, tier: "origin", reason: first.reason };
+  const escalated: Route = { exit: first.exit, tier: "origin", reason: first.reason };
   return serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
 }
 
@@ -89,22 +111,20 @@ async function openEdge(
     log("edge.failed", { request_id: generation.request_id, reason, message });
     return { ok: false, reason };
   };
-  const outcome = await deps.edge.run(edgeJob(deps.catalogue, generation, route), signal);
-  if (!outcome.ok) return failed(outcome.reason, outcome.message);
+  const outcome = await deps.edge.run(edgeJob(generation, route), signal);
+  if (!outcome.ok) {
+    deps.health.edgeRefused(outcome.reason, Date.now());
+    return failed(outcome.reason, outcome.message);
+  }
   const rest = outcome.events[Symbol.asyncIterator]();
   try {
-    return { ok: true, first: await nextEvent(rest), rest };
+    const first = await nextEvent(rest);
+    deps.health.edgeAnswered();
+    return { ok: true, first, rest };
   } catch (error) {
     signal.throwIfAborted();
     return failed("edge-failed", String(error));
   }
-}
-
-/** @throws Error when the stream is over: every stream ends with an event that says so */
-async function nextEvent(events: AsyncIterator<EdgeEvent>): Promise<EdgeEvent> {
-  const next = await events.next();
-  if (next.done === true) throw new Error("the edge exit's stream ended early");
-  return next.value;
 }
 
 async function serveAtOrigin(
@@ -120,10 +140,12 @@ async function serveAtOrigin(
     const request = { ...generation, exit_layer: route.exit };
     const { exit, tier, reason } = route;
     const tokens = await deps.origin.generate(request, handoff, signal);
+    deps.health.originAnswered();
     return { route: { exit, tier, reason }, tokens, cachedTokens: handoff?.positions ?? 0 };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof OriginError)) throw error;
+    deps.health.originFailed(error.kind, Date.now());
     log("origin.failed", { request_id: generation.request_id, kind: error.kind, message: error.message });
     return degrade(deps, generation, plan, error, signal);
   }
@@ -140,41 +162,24 @@ async function degrade(
   const exit = plan.circumstances.edgeExits.at(-1);
   if (plan.policy.kind === "fixed" || exit === undefined) throw unavailable("the origin is not reachable", error);
   const reason = `degraded; origin=${error.kind}`;
-  const route: PromptDecision = { exit, tier: "edge", reason, escalateTo: null, score: null };
+  const route: PromptDecision = { exit, tier: "edge", reason, later: null };
   const opening = await openEdge(deps, generation, route, signal);
   if (!opening.ok) throw unavailable(opening.reason, error);
-  return { route: { exit, tier: "edge", reason }, tokens: tokensFrom(opening.first, opening.rest), cachedTokens: 0 };
-}
-
-/** The shard's job: the generation at the edge's exit, and gate 2 where it has a say. */
-function edgeJob({ router }: Catalogue, generation: Generation, route: PromptDecision): EdgeJob {
-  const request: GenerationRequest = { ...generation, exit_layer: route.exit };
-  const probe = router?.prefill.get(route.exit);
-  if (!router || !probe || route.escalateTo === null || route.score === null) return { request, prefill_gate: null };
   return {
-    request,
-    prefill_gate: {
-      prompt_score: route.score,
-      weights: [...probe.weights],
-      bias: probe.bias,
-      threshold: router.thresholds.prefill,
-      escalate_to: route.escalateTo,
-    },
+    route: { exit, tier: "edge", reason },
+    tokens: shardTokens(opening.first, opening.rest, null),
+    cachedTokens: 0,
   };
 }
 
-/** The tokens of a shard's stream whose first event was read already. */
-function tokensFrom(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): AsyncIterable<TokenEvent> {
-  return closing(remaining(first, rest), async () => rest.return?.());
-}
-
-async function* remaining(first: EdgeEvent, rest: AsyncIterator<EdgeEvent>): AsyncGenerator<TokenEvent, void> {
-  for (let event = first; ; event = await nextEvent(rest)) {
-    if (event.type === "verdict" || event.type === "handoff")
-      throw new Error(`unexpected ${event.type} from the edge exit`);
-    yield event;
-    if (event.type === "end") return;
-  }
+/** The shard's job: the generation at the edge's exit, and what the later gates may do. */
+function edgeJob(generation: Generation, { exit, later }: PromptDecision): EdgeJob {
+  const request: GenerationRequest = { ...generation, exit_layer: exit };
+  if (later === null) return { request, gates: null };
+  const { ladder, prefillTo, decodeTo, target } = later;
+  const { quality, thresholds } = target;
+  const gates = { ladder: [...ladder], prefill_to: prefillTo, decode_to: decodeTo, target: { quality, thresholds } };
+  return { request, gates };
 }
 
 function unavailable(why: string, cause?: OriginError): ApiError {

@@ -1,7 +1,8 @@
 /** How good every exit of a bundle is on chat rows with checkers: exact match and negative log-likelihood. */
 import type { Catalogue } from "../../src/catalogue.ts";
 import type { Engine } from "../../src/model/engine.ts";
-import { labelRow } from "../calibrate/label.ts";
+import { check } from "../calibrate/checkers.ts";
+import { answerRow, answerText } from "../calibrate/label.ts";
 import type { Row } from "../calibrate/rows.ts";
 import { mean, teacherForced } from "./teacher-forced.ts";
 
@@ -20,18 +21,20 @@ export interface Score {
 
 /** @returns one score an exit of the engine. @throws EngineError when the row does not fit the context. */
 export async function scoreRow(engine: Engine, catalogue: Catalogue, row: Row): Promise<Score[]> {
-  const prompt = catalogue.template.encode(row.messages.slice(0, -1));
-  const reference = catalogue.tokenizer.encode(row.messages.at(-1)?.content ?? "");
+  const { checker, reference: words } = row;
+  if (checker === null || words === null) throw new Error(`row ${row.key} has no checker, or no reference answer`);
+  const prompt = catalogue.template.encode(row.prompt);
+  const reference = catalogue.tokenizer.encode(words);
   const ids = [...prompt, ...reference, ...catalogue.bundle.eos_token_ids.slice(0, 1)];
   const nll = (await teacherForced(engine, ids, prompt.length - 1)).map(mean);
-  const labels = await labelRow(engine, catalogue, row);
+  const answers = (await answerRow(engine, catalogue, row)).map(({ answer }) => answerText(catalogue, answer));
   return engine.exits.map((exit, i) => ({
     split: row.split,
     family: row.family,
     exit,
-    right: labels[i]!.right,
+    right: check(checker, answers[i]!),
     nll: nll[i]!,
-    answer: labels[i]!.answer,
+    answer: answers[i]!,
   }));
 }
 

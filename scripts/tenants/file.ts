@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { z } from "zod";
 import { parseUsd } from "../../src/money.ts";
+import { narrowingFields, type Narrowing } from "../../src/narrowing.ts";
 import { declaredKeySchema, type Declaration } from "../../src/api/admin-schemas.ts";
 import {
   budgetSchema,
@@ -36,6 +37,17 @@ const pricesFileSchema = priceFileSchema
 
 const { exits, budget_share: budgetShare, requests_per_minute: keyRequests } = keyLimitsSchema.shape;
 
+/** Tenant, key and request may each narrow the exit choice; the narrowest wins. */
+const narrowingFile = {
+  quality: narrowingFields.quality
+    .unwrap()
+    .unwrap()
+    .optional()
+    .describe("Least share of the deepest exit's quality to keep."),
+  min_exit: narrowingFields.min_exit.unwrap().unwrap().optional().describe("No exit shallower than this answers."),
+  max_exit: narrowingFields.max_exit.unwrap().unwrap().optional().describe("No exit deeper than this answers."),
+};
+
 const keyFileSchema = z
   .strictObject({
     label: declaredKeySchema.shape.label.describe("Who or what uses it."),
@@ -44,6 +56,7 @@ const keyFileSchema = z
     ),
     expires_at: declaredKeySchema.shape.expires_at.unwrap().optional().describe("ISO 8601, or a TOML date-time."),
     exits: exits.unwrap().optional().describe("The only exits that it may use."),
+    ...narrowingFile,
     budget_share: budgetShare.unwrap().optional().describe("The share of every budget that it may use."),
     requests_per_minute: keyRequests.unwrap().optional(),
   })
@@ -67,6 +80,7 @@ const ratesFileSchema = z.strictObject({
 const tenantFileSchema = z.strictObject({
   name: tenantNameSchema.describe("Part of every key: sk-sortie-<name>-<secret>."),
   exits: exits.unwrap().optional().describe("The only exits that may answer; default: all."),
+  ...narrowingFile,
   prices: pricesFileSchema.optional(),
   rates: ratesFileSchema.optional(),
   budgets: z.array(budgetFileSchema).optional(),
@@ -134,11 +148,24 @@ function declaration(tenant: TenantsFile["tenants"][number], shared: PricesFile 
     expires_at: key.expires_at === undefined ? null : new Date(key.expires_at).toISOString(),
     limits: {
       exits: key.exits ?? null,
+      ...narrowing(key),
       budget_share: key.budget_share ?? null,
       requests_per_minute: key.requests_per_minute ?? null,
     },
   }));
-  return { policy: policySchema.parse({ budgets, rates, exits: tenant.exits ?? null, prices }), keys };
+  return {
+    policy: policySchema.parse({ budgets, rates, exits: tenant.exits ?? null, ...narrowing(tenant), prices }),
+    keys,
+  };
+}
+
+/** What the file narrows, and no more. */
+function narrowing({ quality, min_exit, max_exit }: Narrowing): Narrowing {
+  return {
+    ...(quality !== undefined && { quality }),
+    ...(min_exit !== undefined && { min_exit }),
+    ...(max_exit !== undefined && { max_exit }),
+  };
 }
 
 /** Prices with what a table of the file says instead. */

@@ -8,9 +8,11 @@ import {
   modelField,
   nothing,
   samplingFields,
+  sortieField,
   streamFields,
   streamOptionsNeedStream,
   tokenLimit,
+  toNarrowing,
   toSampling,
   toStop,
   unsupported,
@@ -34,10 +36,12 @@ const messageSchema = z.strictObject({
   annotations: unsupported(nothing),
 });
 
+export const messagesField = z.array(messageSchema).min(1).max(MAX_MESSAGES);
+
 export const chatCompletionSchema = z
   .strictObject({
     model: modelField,
-    messages: z.array(messageSchema).min(1).max(MAX_MESSAGES),
+    messages: messagesField,
 
     max_completion_tokens: tokenLimit,
     max_tokens: tokenLimit.meta({
@@ -50,6 +54,7 @@ export const chatCompletionSchema = z
     top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).nullish().meta({ description: "Only with `logprobs: true`." }),
     response_format: z.strictObject({ type: z.literal("text") }).nullish(),
     ...streamFields,
+    sortie: sortieField,
     ...inertFields,
 
     audio: unsupported(),
@@ -95,11 +100,12 @@ export function toChatRequest(body: ChatCompletionBody, requestId: string, rando
     sampling: toSampling(body, randomSeed),
     stop: toStop(body),
     topLogprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : null,
+    narrowing: toNarrowing(body),
   };
 }
 
 /** Parts are one text, joined as they are. `developer` is the newer name of `system`. */
-function toMessage({ role, content }: ChatCompletionBody["messages"][number]): Message {
+export function toMessage({ role, content }: ChatCompletionBody["messages"][number]): Message {
   return {
     role: role === "developer" ? "system" : role,
     content: typeof content === "string" ? content : content.map((part) => part.text).join(""),

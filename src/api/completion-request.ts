@@ -6,9 +6,11 @@ import {
   inertFields,
   modelField,
   samplingFields,
+  sortieField,
   streamFields,
   streamOptionsNeedStream,
   tokenLimit,
+  toNarrowing,
   toSampling,
   toStop,
   unsupported,
@@ -32,6 +34,7 @@ export const completionSchema = z
     ...samplingFields,
     logprobs: z.int().min(0).max(MAX_COMPLETION_LOGPROBS).nullish(),
     ...streamFields,
+    sortie: sortieField,
     ...inertFields,
 
     best_of: unsupported(z.literal(1)),
@@ -60,6 +63,7 @@ export function toCompletionRequest(body: CompletionBody, requestId: string, ran
     sampling: toSampling(body, randomSeed),
     stop: toStop(body),
     topLogprobs: body.logprobs ?? null,
+    narrowing: toNarrowing(body),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Request fields that chat and text completions share, as OpenAI's contract has them. */
 import { z } from "zod";
 import { samplingSchema, type Sampling } from "../generation.ts";
+import { narrowingFields, type Narrowing } from "../narrowing.ts";
 import {
   MAX_CHOICES,
   MAX_IDENTIFIER_CHARS,
@@ -38,11 +39,10 @@ const identifier = z.string().max(MAX_IDENTIFIER_CHARS).nullish().meta(inert);
 const stopSequence = z.string().min(1).max(MAX_STOP_CHARS);
 const limits = samplingSchema.shape;
 
-export const modelField = z
-  .string()
-  .min(1)
-  .max(MAX_MODEL_CHARS)
-  .meta({ description: "`<name>` or `<name>:auto`: the router chooses. `<name>:exit-<k>`: a fixed exit." });
+export const modelField = z.string().min(1).max(MAX_MODEL_CHARS).meta({
+  description:
+    "`<name>` or `<name>:auto`: the router chooses. `<name>:auto@0.9`: it keeps 90 % of the deepest exit's quality. `<name>:exit-<k>`: a fixed exit.",
+});
 
 export const tokenLimit = z.int().min(1).nullish();
 
@@ -61,6 +61,16 @@ export const samplingFields = {
   min_p: limits.min_p.unwrap().nullish(),
   repetition_penalty: limits.repetition_penalty.unwrap().nullish(),
 };
+
+/** Sortie's own: how this request narrows the exit choice. Tenant and key may narrow it further; the narrowest wins. */
+export const sortieField = z
+  .strictObject(narrowingFields)
+  .nullish()
+  .meta({ description: "Sortie's own: narrows the exits that may answer." });
+
+export function toNarrowing({ sortie }: { sortie?: Narrowing | null | undefined }): Narrowing {
+  return sortie ?? {};
+}
 
 export const streamFields = {
   stream: z.boolean().nullish(),

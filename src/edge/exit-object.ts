@@ -4,7 +4,7 @@ import { settings, type Env } from "../env.ts";
 import { log } from "../log.ts";
 import { Admission } from "./admission.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
-import { currentEngine, loadedEngine } from "./loaded-exit.ts";
+import { currentEngine, loadedExit } from "./loaded-exit.ts";
 import { runJob } from "./run-job.ts";
 
 export class EdgeExit extends DurableObject<Env> {
@@ -32,11 +32,11 @@ export class EdgeExit extends DurableObject<Env> {
     const release = await this.#admission.enter(signal);
     if (release === null) return refuse({ reason: "edge-full", message: "every place and the queue are taken" });
     try {
-      const engine = await loadedEngine(this.env.ASSETS, settings(this.env).edgeExits);
+      const loaded = await loadedExit(this.env.ASSETS, settings(this.env).edgeExits);
       const counted = () => {
         this.#decodedTokens += 1;
       };
-      return new Response(runJob(engine, job, signal, { onToken: counted, onEnd: release }));
+      return new Response(runJob(loaded, job, signal, { onToken: counted, onEnd: release }));
     } catch (error) {
       release();
       log("edge.load_failed", { request_id: job.request.request_id, error: String(error) });

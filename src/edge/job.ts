@@ -1,29 +1,43 @@
 /** What the Worker asks of a shard, and what the shard's stream says. */
 import { z } from "zod";
-import { generationRequestSchema, tokenEventSchema } from "../generation.ts";
+import { generationRequestSchema, timingsSchema, tokenEventSchema, usageSchema } from "../generation.ts";
 import type { TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
-import { PREFILL_FEATURES } from "../policy/prefill-gate.ts";
+import { thresholdsSchema } from "../policy/targets.ts";
+
+const probability = z.number().min(0).max(1);
+const layerSchema = z.int().positive();
 
 export const edgeJobSchema = z.strictObject({
   request: generationRequestSchema,
-  /** Gate 2; null when the edge answers whatever it would say. */
-  prefill_gate: z
+  /** Gates 2 and 3; null when the exit is settled. */
+  gates: z
     .strictObject({
-      /** Gate 1's probability for the exit. */
-      prompt_score: z.number().min(0).max(1),
-      weights: z.array(z.number()).length(PREFILL_FEATURES.length),
-      bias: z.number(),
-      threshold: z.number().min(0).max(1),
-      /** The exit at which the origin would resume. */
-      escalate_to: z.int().positive(),
+      /** Exits to be tried in turn, the request's first, with gate 1's scores. */
+      ladder: z.array(z.strictObject({ exit: layerSchema, score: probability })).min(1),
+      /** Where gate 2 hands off to beyond the ladder; null: the last of it answers. */
+      prefill_to: layerSchema.nullable(),
+      /** Where gate 3 escalates to. */
+      decode_to: layerSchema,
+      target: z.strictObject({ quality: probability, thresholds: thresholdsSchema }),
     })
     .nullable(),
 });
 export type EdgeJob = z.infer<typeof edgeJobSchema>;
 
-/** Gate 2's verdict, said once and before any token. */
-const verdictSchema = z.strictObject({ type: z.literal("verdict"), handoff: z.boolean(), reason: z.string() });
+/** What a shard has used of a request. */
+const spentSchema = z.strictObject({ usage: usageSchema, timings: timingsSchema });
+export type Spent = z.infer<typeof spentSchema>;
+
+/** Gate 2 says once, before any token, which exit answers; gate 3 may say once, later, which one goes on. */
+const verdictSchema = z.strictObject({
+  type: z.literal("verdict"),
+  exit: layerSchema,
+  reason: z.string(),
+  /** What was used when the rest is another tier's: a handoff follows. null: the shard goes on. */
+  handoff: spentSchema.nullable(),
+});
+export type EdgeVerdict = z.infer<typeof verdictSchema>;
 const failureSchema = z.strictObject({ type: z.literal("failure"), message: z.string() });
 
 export const edgeJsonEventSchema = z.union([tokenEventSchema, verdictSchema, failureSchema]);

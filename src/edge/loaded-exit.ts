@@ -5,21 +5,29 @@
 import { openBundle } from "../model/bundle.ts";
 import { loadEngine, type Engine } from "../model/engine.ts";
 import { webRuntime } from "../model/runtime-web.ts";
+import type { Router } from "../policy/router.ts";
 import { assetSource } from "./asset-source.ts";
+import { readRouter } from "./router-file.ts";
 
-let loading: Promise<Engine> | null = null;
-let loaded: Engine | null = null;
+/** The engine, and the gates of its bundle; null where it has none that fit. */
+export interface LoadedExit {
+  readonly engine: Engine;
+  readonly router: Router | null;
+}
+
+let loading: Promise<LoadedExit> | null = null;
+let loaded: LoadedExit | null = null;
 
 /** The engine, if it is loaded. */
 export function currentEngine(): Engine | null {
-  return loaded;
+  return loaded?.engine ?? null;
 }
 
 /**
- * The engine with the edge's exits, loading and warming it up first if need be.
+ * The engine with the edge's exits and its gates, loading and warming it up first if need be.
  * @throws BundleError, EngineError as `loadEngine`; the next call tries again
  */
-export function loadedEngine(assets: Fetcher, edgeExits: readonly number[]): Promise<Engine> {
+export function loadedExit(assets: Fetcher, edgeExits: readonly number[]): Promise<LoadedExit> {
   loading ??= load(assets, edgeExits).catch((error: unknown) => {
     loading = null;
     throw error;
@@ -27,12 +35,12 @@ export function loadedEngine(assets: Fetcher, edgeExits: readonly number[]): Pro
   return loading;
 }
 
-async function load(assets: Fetcher, edgeExits: readonly number[]): Promise<Engine> {
+async function load(assets: Fetcher, edgeExits: readonly number[]): Promise<LoadedExit> {
   const source = assetSource(assets);
   const bundle = await openBundle(source);
   const exits = bundle.exits.filter((exit) => edgeExits.includes(exit));
   const engine = await loadEngine({ bundle, source, runtime: webRuntime(), exits });
   await engine.warmUp();
-  loaded = engine;
-  return engine;
+  loaded = { engine, router: await readRouter(source, bundle) };
+  return loaded;
 }

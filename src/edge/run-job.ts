@@ -1,13 +1,12 @@
 /** One job on the loaded engine, as a byte stream that computes a token when it is read. */
 import { encodeHandoff } from "../origin/handoff-codec.ts";
-import type { GenerationRequest } from "../generation.ts";
-import type { Engine } from "../model/engine.ts";
-import { generate, type PrefillFeatures, type Verdict } from "../model/generate.ts";
+import { addSpent, type GenerationRequest } from "../generation.ts";
+import { generate } from "../model/generate.ts";
 import type { Sequence } from "../model/sequence.ts";
-import { scorePrefill } from "../policy/prefill-gate.ts";
-import { decideByPrefill } from "../policy/route.ts";
 import { encodeFrame, encodeJsonFrame, FRAME_HANDOFF } from "./frames.ts";
-import type { EdgeJob } from "./job.ts";
+import { JobGates, type Step } from "./job-gates.ts";
+import type { EdgeJob, EdgeVerdict, Spent } from "./job.ts";
+import type { LoadedExit } from "./loaded-exit.ts";
 
 export interface JobHooks {
   /** Called for every token computed. */
@@ -17,14 +16,19 @@ export interface JobHooks {
 }
 
 /** Frames of one job; cancelling the stream stops the compute within one token. */
-export function runJob(engine: Engine, job: EdgeJob, signal: AbortSignal, hooks: JobHooks): ReadableStream<Uint8Array> {
+export function runJob(
+  loaded: LoadedExit,
+  job: EdgeJob,
+  signal: AbortSignal,
+  hooks: JobHooks,
+): ReadableStream<Uint8Array> {
   const cancelled = new AbortController();
   let ended = false;
   const end = (): void => {
     if (!ended) hooks.onEnd();
     ended = true;
   };
-  const frames = jobFrames(engine, job, AbortSignal.any([signal, cancelled.signal]), hooks.onToken, end);
+  const frames = jobFrames(loaded, job, AbortSignal.any([signal, cancelled.signal]), hooks.onToken, end);
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -44,7 +48,7 @@ export function runJob(engine: Engine, job: EdgeJob, signal: AbortSignal, hooks:
 }
 
 async function* jobFrames(
-  engine: Engine,
+  { engine, router }: LoadedExit,
   job: EdgeJob,
   signal: AbortSignal,
   onToken: () => void,
@@ -52,18 +56,30 @@ async function* jobFrames(
 ): AsyncGenerator<Uint8Array, void> {
   try {
     const sequence = engine.newSequence();
-    const gate = createGate(job);
-    const events = generate(engine, sequence, job.request, signal, gate.options);
-    for (;;) {
-      const next = await events.next();
-      const verdict = gate.takeVerdict();
-      if (verdict) yield encodeJsonFrame(verdict);
-      if (next.done) {
-        if (next.value.type === "handoff") yield handoffFrame(sequence, job);
-        return;
+    const gates = job.gates === null || router === null ? null : new JobGates(job.gates, router);
+    let spent: Spent | null = null;
+    for (let request = job.request; ;) {
+      const before: Spent | null = spent;
+      const events = generate(engine, sequence, request, signal, gates?.at(request.exit_layer));
+      let next = await events.next();
+      for (; next.done !== true; next = await events.next()) {
+        const settled = gates?.takeSettled();
+        if (settled) yield verdictFrame(settled, null);
+        if (next.value.type === "token") onToken();
+        yield encodeJsonFrame(next.value.type === "end" && before ? addSpent(before, next.value) : next.value);
       }
-      if (next.value.type === "token") onToken();
-      yield encodeJsonFrame(next.value);
+      if (next.value.type === "end") return;
+      spent = before ? addSpent(before, next.value) : next.value;
+      const step = gates?.step;
+      if (!step) throw new Error("a handoff that no gate asked for");
+      const reached = request.exit_layer;
+      request = goingOn(request, sequence, step.exit);
+      const here = engine.exits.includes(step.exit);
+      const settled = gates?.takeSettled();
+      if (settled) yield verdictFrame(settled, here ? null : spent);
+      if (here) continue;
+      yield encodeFrame(FRAME_HANDOFF, encodeHandoff(sequence.export(reached), request));
+      return;
     }
   } catch (error) {
     if (!signal.aborted) yield encodeJsonFrame({ type: "failure", message: String(error) });
@@ -72,39 +88,19 @@ async function* jobFrames(
   }
 }
 
-interface GateVerdict {
-  readonly type: "verdict";
-  readonly handoff: boolean;
-  readonly reason: string;
-}
-
-/** Gate 2 as the generate loop asks it; its verdict is taken once. */
-function createGate(job: EdgeJob): {
-  options: { afterPrefill?: (features: PrefillFeatures) => Verdict };
-  takeVerdict: () => GateVerdict | null;
-} {
-  const gate = job.prefill_gate;
-  let pending: GateVerdict | null = null;
-  if (gate === null) return { options: {}, takeVerdict: () => null };
+/** The rest of a request at another exit: what the sequence holds beyond its tokens was said already. */
+function goingOn(request: GenerationRequest, sequence: Sequence, exit: number): GenerationRequest {
+  const said = sequence.length - request.token_ids.length;
   return {
-    options: {
-      afterPrefill(features) {
-        const score = scorePrefill(gate, gate.prompt_score, features.firstToken);
-        pending = { type: "verdict", ...decideByPrefill(score, gate.threshold) };
-        return pending.handoff ? "handoff" : "continue";
-      },
-    },
-    takeVerdict() {
-      const taken = pending;
-      pending = null;
-      return taken;
-    },
+    ...request,
+    token_ids: sequence.tokenIds,
+    answer_tokens: request.answer_tokens + said,
+    max_tokens: request.max_tokens - said,
+    exit_layer: exit,
   };
 }
 
-/** The sequence's state and the request that resumes it at the origin. */
-function handoffFrame(sequence: Sequence, job: EdgeJob): Uint8Array {
-  const escalateTo = job.prefill_gate?.escalate_to ?? job.request.exit_layer;
-  const resumed: GenerationRequest = { ...job.request, exit_layer: escalateTo };
-  return encodeFrame(FRAME_HANDOFF, encodeHandoff(sequence.export(job.request.exit_layer), resumed));
+function verdictFrame({ exit, reason }: Step, spent: Spent | null): Uint8Array {
+  const handoff = spent && { usage: spent.usage, timings: spent.timings };
+  return encodeJsonFrame({ type: "verdict", exit, reason, handoff } satisfies EdgeVerdict);
 }

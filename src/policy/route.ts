@@ -1,89 +1,114 @@
 /** The exit choice: scores and circumstances in, a decision with its reason out. Pure. */
 import type { Route } from "../conversation.ts";
 import type { ExitPolicy } from "./selection.ts";
+import type { Target } from "./targets.ts";
 
 /** What the decision may assume of the deployment right now. */
 export interface Circumstances {
-  /** All exits of the bundle, ascending. */
+  /** The exits that may answer, ascending. */
   readonly exits: readonly number[];
-  /** The exits the edge serves: a prefix of `exits`. */
+  /** Those of them that the edge serves: a prefix of `exits`. */
   readonly edgeExits: readonly number[];
-  /** false when no origin is configured. */
-  readonly originConfigured: boolean;
+  /** `absent`: none is configured. `down`: it failed a moment ago. */
+  readonly origin: "ready" | "absent" | "down";
+  /** `full`, `unavailable`: the pool turned a request away a moment ago. */
+  readonly edge: "ready" | "full" | "unavailable";
 }
 
 /** The verdict before anything is computed. */
 export interface PromptDecision extends Route {
-  /** Where gate 2 sends the rest when it finds the prompt hard; null: the edge answers whatever gate 2 would say. */
-  readonly escalateTo: number | null;
-  /** Gate 1's probability for `exit`; null when the exit was not the router's choice. */
-  readonly score: number | null;
+  /** What the edge may still decide; null: the exit is settled. */
+  readonly later: LaterGates | null;
 }
 
-const round = (score: number): string => score.toFixed(3);
+/** What gates 2 and 3 may do. */
+export interface LaterGates {
+  /** Exits that the edge tries in turn, the decision's first, with gate 1's scores. */
+  readonly ladder: readonly { readonly exit: number; readonly score: number }[];
+  /** Where gate 2 hands off to when the last of the ladder is not enough; null: that one answers. */
+  readonly prefillTo: number | null;
+  /** Where gate 3 escalates to. */
+  readonly decodeTo: number;
+  readonly target: Target;
+}
 
-/** The deepest exit of a list that is never empty. */
-const deepest = (exits: readonly number[]): number => Math.max(...exits);
+/** Gate 1's scores by exit, and the thresholds for the exits that may answer; null where the router has none. */
+export interface Calibrated {
+  readonly scores: ReadonlyMap<number, number>;
+  readonly targetOf: (exits: readonly number[]) => Target | null;
+}
 
 /**
- * Gate 1's decision: the first exit whose score reaches the threshold, otherwise the deepest.
- * @param scores probability per exit, in the order of `exits`; null when there is no router
+ * Gate 1's decision, with what it leaves to the gates after it.
+ * @param calibrated null: there is no router, and the deepest exit answers
  */
-export function decideByPrompt(
-  policy: ExitPolicy,
-  scores: readonly number[] | null,
-  threshold: number,
-  now: Circumstances,
-): PromptDecision {
-  if (policy.kind === "fixed") {
-    const tier = now.edgeExits.includes(policy.exit) ? "edge" : "origin";
-    return { exit: policy.exit, tier, reason: "gate=none; reason=fixed", escalateTo: null, score: null };
+export function decideByPrompt(policy: ExitPolicy, calibrated: Calibrated | null, now: Circumstances): PromptDecision {
+  if (policy.kind === "fixed") return settled(policy.exit, now, "gate=none; reason=fixed");
+  const { reachable, prefix, circumstance } = reach(now);
+  const deepest = reachable.at(-1) ?? 0;
+  if (reachable.length === 1) return settled(deepest, now, `${prefix}gate=none; reason=${circumstance ?? "only-exit"}`);
+  const target = calibrated?.targetOf(reachable) ?? null;
+  if (calibrated === null || target === null) {
+    return settled(deepest, now, `${prefix}gate=none; reason=${circumstance ?? "uncalibrated"}`);
   }
-  const reachable = now.originConfigured ? now.exits : now.edgeExits;
-  if (scores === null) {
-    const exit = deepest(reachable);
-    const tier = now.edgeExits.includes(exit) ? "edge" : "origin";
-    return { exit, tier, reason: "gate=none; reason=uncalibrated", escalateTo: null, score: null };
+  const alone = now.edge !== "ready" && now.origin === "ready";
+  const threshold = alone ? target.thresholds.alone : target.thresholds.prompt;
+  const score = (exit: number): number => calibrated.scores.get(exit) ?? 0;
+  const trusted = (exits: readonly number[]): number => exits.find((exit) => score(exit) >= threshold) ?? deepest;
+  const exit = trusted(reachable);
+  const verdict = `${prefix}gate=prompt; ${measured(score(exit), threshold)}; quality=${target.quality}`;
+  const easy = score(exit) >= threshold && exit < deepest ? "easy" : "hard";
+  if (alone) return { exit, tier: "origin", reason: `${verdict}; reason=${circumstance}`, later: null };
+  const reason = `${verdict}; reason=${circumstance ?? easy}`;
+  if (!now.edgeExits.includes(exit)) return { exit, tier: "origin", reason, later: null };
+  const ladder = now.edgeExits.filter((other) => other >= exit).map((other) => ({ exit: other, score: score(other) }));
+  const beyond = reachable.filter((other) => !now.edgeExits.includes(other));
+  const later = { ladder, prefillTo: beyond.length === 0 ? null : trusted(beyond), decodeTo: deepest, target };
+  return { exit, tier: "edge", reason, later: exit === deepest ? null : later };
+}
+
+/** The exits that can answer right now, and why these are not all. */
+function reach({ exits, edgeExits, origin, edge }: Circumstances): {
+  readonly reachable: readonly number[];
+  readonly prefix: string;
+  readonly circumstance: string | null;
+} {
+  if (origin !== "ready" && edgeExits.length > 0 && edgeExits.length < exits.length) {
+    if (origin === "absent") return { reachable: edgeExits, prefix: "", circumstance: "no-origin" };
+    return { reachable: edgeExits, prefix: "degraded; ", circumstance: "origin-down" };
   }
-  const good = now.exits.findIndex((_, index) => (scores[index] ?? 0) >= threshold);
-  const wanted = good === -1 ? deepest(now.exits) : (now.exits[good] ?? deepest(now.exits));
-  const score = scores[now.exits.indexOf(wanted)] ?? 0;
-  const verdict = `gate=prompt; score=${round(score)}; threshold=${round(threshold)}`;
-  if (now.edgeExits.includes(wanted)) {
-    const escalateTo = now.originConfigured ? originExit(scores, threshold, wanted, now) : null;
-    const reason = `${verdict}; reason=${good === -1 ? "hard" : "easy"}`;
-    return { exit: wanted, tier: "edge", reason, escalateTo, score };
-  }
-  if (!now.originConfigured) {
-    return {
-      exit: deepest(now.edgeExits),
-      tier: "edge",
-      reason: `${verdict}; reason=no-origin`,
-      escalateTo: null,
-      score,
-    };
-  }
-  return { exit: wanted, tier: "origin", reason: `${verdict}; reason=hard`, escalateTo: null, score };
+  const turnedAway = edge !== "ready" && origin === "ready" && edgeExits.length > 0;
+  return { reachable: exits, prefix: "", circumstance: turnedAway ? `edge-${edge}` : null };
+}
+
+function settled(exit: number, now: Circumstances, reason: string): PromptDecision {
+  return { exit, tier: now.edgeExits.includes(exit) ? "edge" : "origin", reason, later: null };
 }
 
 /** The decision for an answer that goes where another of the same prompt went: no gate is asked again. */
 export function decidedAlready({ exit, tier, reason }: Route): PromptDecision {
-  return { exit, tier, reason, escalateTo: null, score: null };
+  return { exit, tier, reason, later: null };
 }
 
-/** The first exit beyond the edge that gate 1 trusts, otherwise the deepest; null when the edge has them all. */
-function originExit(scores: readonly number[], threshold: number, from: number, now: Circumstances): number | null {
-  const beyond = now.exits.filter((exit) => exit > from && !now.edgeExits.includes(exit));
-  if (beyond.length === 0) return null;
-  return beyond.find((exit) => (scores[now.exits.indexOf(exit)] ?? 0) >= threshold) ?? deepest(beyond);
+/** A target as the later gates need it. */
+export type Chosen = Pick<Target, "quality" | "thresholds">;
+
+/** Whether a gate lets an answer begin, or go on, where it is. */
+export function isEnough(gate: "prefill" | "decode", score: number, { thresholds }: Chosen): boolean {
+  return score >= thresholds[gate];
 }
 
-/** Gate 2's decision at the edge: go on, or hand off. */
-export function decideByPrefill(
+/** {@link isEnough} with its reason. */
+export function decideLater(
+  gate: "prefill" | "decode",
   score: number,
-  threshold: number,
-): { readonly handoff: boolean; readonly reason: string } {
-  const handoff = score < threshold;
-  const verdict = `gate=prefill; score=${round(score)}; threshold=${round(threshold)}`;
-  return { handoff, reason: `${verdict}; reason=${handoff ? "hard" : "easy"}` };
+  target: Chosen,
+): { readonly enough: boolean; readonly reason: string } {
+  const enough = isEnough(gate, score, target);
+  const verdict = `gate=${gate}; ${measured(score, target.thresholds[gate])}; quality=${target.quality}`;
+  return { enough, reason: `${verdict}; reason=${enough ? "easy" : "hard"}` };
+}
+
+function measured(score: number, threshold: number): string {
+  return `score=${score.toFixed(3)}; threshold=${threshold.toFixed(3)}`;
 }

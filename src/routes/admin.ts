@@ -164,7 +164,7 @@ function refused(reason: Extract<NewKeyAnswer | ApplyAnswer, { ok: false }>["rea
   }
 }
 
-function noTenant(name: string): ApiError {
+export function noTenant(name: string): ApiError {
   return notFound(`There is no tenant '${name}': apply it first.`, "tenant_not_found");
 }
 

@@ -20,6 +20,7 @@ import { completionSchema } from "../api/completion-request.ts";
 import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
 import { playgroundSchema } from "../api/playground-answer.ts";
 import { trafficQueryFields, trafficSchema } from "../api/traffic-schemas.ts";
+import { explainSchema, explanationSchema } from "../api/route-schemas.ts";
 import { usageBodySchema, usageQueryFields } from "../api/usage-schemas.ts";
 import { tenantNameSchema } from "../tenant/policy.ts";
 
@@ -161,6 +162,16 @@ export const ENDPOINTS: readonly Endpoint[] = [
     query: usageQueryFields,
     answer: USAGE_ANSWER,
     errors: [400, 404],
+  },
+  {
+    method: "post",
+    path: "/admin/v1/route/explain",
+    name: "RouteExplain",
+    summary: "What the router would do with a conversation, and why. Nothing is run.",
+    access: "admin",
+    body: explainSchema,
+    answer: { "application/json": explanationSchema },
+    errors: [400, 403, 404],
   },
   {
     method: "get",

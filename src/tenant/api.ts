@@ -1,5 +1,6 @@
 /** What a tenant's object answers, called by the Worker. Everything here crosses between isolates: plain values. */
 import type { MicroUsd } from "../money.ts";
+import type { Narrowing } from "../narrowing.ts";
 import type { Account } from "./ledger/accounts.ts";
 import type { RateViews } from "./ledger/rates.ts";
 import type { Refusal } from "./ledger/reserve.ts";
@@ -13,7 +14,7 @@ export interface Caller {
   readonly tenant: string;
   readonly keyId: string;
   readonly limits: KeyLimits;
-  readonly policy: Pick<Policy, "exits" | "prices">;
+  readonly policy: Pick<Policy, "exits" | "prices" | keyof Narrowing>;
 }
 
 export interface ReserveRequest {

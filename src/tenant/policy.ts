@@ -1,5 +1,6 @@
 /** What a tenant may do: budgets, rates, exits and prices. Stored as JSON in the tenant's object and sent by the admin API. */
 import { z } from "zod";
+import { narrowingFields } from "../narrowing.ts";
 import { PERIODS } from "./period.ts";
 
 /** One of each period, and a few with other names. */
@@ -77,6 +78,7 @@ export const policySchema = z.strictObject({
   rates: ratesSchema,
   /** The exits that may answer; null: all. */
   exits: exitsSchema.nullable(),
+  ...narrowingFields,
   prices: priceListSchema,
 });
 export type Policy = z.infer<typeof policySchema>;
@@ -84,6 +86,7 @@ export type Policy = z.infer<typeof policySchema>;
 /** What one key may do, within its tenant's policy. null: nothing of its own. */
 export const keyLimitsSchema = z.strictObject({
   exits: exitsSchema.nullable(),
+  ...narrowingFields,
   /** Of every budget of the tenant. */
   budget_share: z.number().gt(0).max(1).nullable(),
   requests_per_minute: rateSchema.nullable(),

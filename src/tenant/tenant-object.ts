@@ -41,8 +41,8 @@ export class TenantLedger extends DurableObject implements TenantApi {
     const open = tenant?.row.closedAt === null ? tenant : null;
     const key = findKey(open?.keys ?? [], digest, Date.now());
     if (open === null || key === null) return null;
-    const { exits, prices } = open.row.policy;
-    return { tenant: open.row.name, keyId: key.id, limits: key.limits, policy: { exits, prices } };
+    const { budgets: _, rates: __, ...policy } = open.row.policy;
+    return { tenant: open.row.name, keyId: key.id, limits: key.limits, policy };
   }
 
   async reserve({ keyId, leaseMs, ...request }: ReserveRequest): Promise<ReserveAnswer> {

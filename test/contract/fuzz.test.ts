@@ -17,6 +17,7 @@ import { modelIds } from "../../src/policy/selection.ts";
 import { createTenants } from "../../src/tenant/client.ts";
 import { sha256 } from "../../src/tenant/keys.ts";
 import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
+import { TierHealth } from "../../src/tier-health.ts";
 import { ADMIN_TOKEN, ENV, KEY } from "../unit/api-flow.ts";
 import { UNLIMITED } from "../unit/memory-payer.ts";
 import { createOracle } from "./support/fuzz-oracle.ts";
@@ -79,14 +80,15 @@ async function appWithoutEngine() {
   const catalogue = await readCatalogue(folderSource("build/bundle"));
   const vocabulary = catalogue.bundle.shape.vocab_size;
   async function* edgeEvents(job: unknown): AsyncGenerator<EdgeEvent, void> {
-    const { request, prefill_gate: gate } = edgeJobSchema.parse(job);
-    if (gate) yield { type: "verdict", handoff: false, reason: "gate=prefill; reason=easy" };
+    const { request, gates } = edgeJobSchema.parse(job);
+    if (gates) yield { type: "verdict", exit: request.exit_layer, handoff: null, reason: "gate=prefill; reason=easy" };
     yield* anyTokens(request, vocabulary);
   }
   const env = { ...ENV, ORIGIN_URL: "http://127.0.0.1:1", ORIGIN_SECRET: SECRET };
   const deps = {
     settings: settings(env),
     catalogue,
+    health: new TierHealth(),
     edge: {
       run: async (job: unknown) => ({ ok: true, events: edgeEvents(job) }),
       status: async () => ({ loaded: true, exits: [3, 6], active: 0, waiting: 0, decoded_tokens: 0 }),

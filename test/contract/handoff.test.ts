@@ -22,7 +22,11 @@ beforeAll(async () => {
   rmSync(BUNDLE, { recursive: true, force: true });
   cpSync("build/bundle", BUNDLE, { recursive: true });
   const router = routerSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "router.json"), "utf8")));
-  const bytes = Buffer.from(JSON.stringify({ ...router, thresholds: { ...router.thresholds, prefill: 1 } }));
+  const cascades = router.cascades.map(({ targets, ...range }) => ({
+    ...range,
+    targets: targets.map((target) => ({ ...target, thresholds: { ...target.thresholds, prompt: 0, prefill: 1 } })),
+  }));
+  const bytes = Buffer.from(JSON.stringify({ ...router, cascades }));
   writeFileSync(join(BUNDLE, "router.json"), bytes);
   const bundle = bundleSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "bundle.json"), "utf8")));
   const sha256 = createHash("sha256").update(bytes).digest("hex");
@@ -53,7 +57,7 @@ async function ask(model: string, messages: unknown) {
 test("what the edge read is not read again, and the answer is the exit's own", async () => {
   let [handedOff, different] = [0, 0];
   for (const row of readRows("models/tiny/test.jsonl").slice(0, ROWS)) {
-    const messages = row.messages.slice(0, -1);
+    const messages = row.prompt;
     const routed = await ask("tiny", messages);
     expect(routed.headers.get("x-sortie-tier")).toBe("origin");
     if (routed.headers.get("x-sortie-route")?.includes("gate=prefill") !== true) continue;

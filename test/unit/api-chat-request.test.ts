@@ -30,6 +30,7 @@ describe("what is accepted", () => {
       maxTokens: null,
       stop: [],
       topLogprobs: null,
+      narrowing: {},
       sampling: {
         temperature: 1,
         top_p: 1,
@@ -61,6 +62,15 @@ describe("what is accepted", () => {
   test("an answer sent back as it came", () => {
     const answer = { role: "assistant", content: "Paris", refusal: null, annotations: [], tool_calls: null };
     expect(messagesOf({ messages: [user, answer, user] })?.[1]).toEqual({ role: "assistant", content: "Paris" });
+  });
+
+  test("how the request narrows the exits arrives, within bounds", () => {
+    const sortie = { quality: 0.95, min_exit: 6, max_exit: 9 };
+    expect(accepted({ sortie }).narrowing).toEqual(sortie);
+    expect(accepted({ sortie: null }).narrowing).toEqual({});
+    for (const wrong of [{ quality: 0 }, { quality: 1.01 }, { min_exit: 0 }, { max_exit: 1.5 }, { exit: 3 }]) {
+      expect(chatCompletionSchema.safeParse({ ...minimal, sortie: wrong }).success).toBe(false);
+    }
   });
 
   test("every sampling parameter arrives", () => {

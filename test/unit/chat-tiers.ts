@@ -3,6 +3,8 @@ import type { ChatDeps } from "../../src/chat.ts";
 import type { ChatRequest, TextEvent } from "../../src/conversation.ts";
 import type { EdgeEvent, EdgeJob } from "../../src/edge/job.ts";
 import { samplingSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
+import { OriginError } from "../../src/origin/origin-error.ts";
+import { TierHealth } from "../../src/tier-health.ts";
 
 export const REQUEST: ChatRequest = {
   requestId: "r-1",
@@ -13,6 +15,7 @@ export const REQUEST: ChatRequest = {
   sampling: samplingSchema.parse({ seed: 5 }),
   stop: [],
   topLogprobs: null,
+  narrowing: {},
 };
 
 /** A client that never goes. */
@@ -23,6 +26,7 @@ async function* tokensOf(
   request: GenerationRequest,
   signal: AbortSignal,
   { pause = 1, breaksAt = Infinity, hangsAt = Infinity }: Tiers,
+  ends = true,
 ): AsyncGenerator<TokenEvent, void> {
   for (let made = 0; made < request.max_tokens; made++) {
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
@@ -33,6 +37,7 @@ async function* tokensOf(
     if (made === breaksAt) throw new Error("the tier fell over");
     yield { type: "token", id: 48 + (request.sampling.seed % 10), logprob: -1, exit: request.exit_layer };
   }
+  if (!ends) return;
   const by = { [request.exit_layer]: request.max_tokens };
   const usage = { prompt_tokens: request.token_ids.length, cached_tokens: 0, completion_tokens_by_exit: by };
   yield { type: "end", finish_reason: "length", usage, timings: { queue_ms: 0, prefill_ms: 1, decode_ms: 1 } };
@@ -43,6 +48,12 @@ export interface Tiers {
   readonly places?: number;
   /** Gate 1 finds everything easy, and gate 2 every prompt hard. */
   readonly hard?: boolean;
+  /** With `hard`: gate 2 lets the answer begin, and gate 3 hands it off after so many tokens. */
+  readonly doubtsAt?: number;
+  /** The origin cannot be reached. */
+  readonly originDown?: boolean;
+  /** The edge turns every job away. */
+  readonly edgeFull?: boolean;
   /** Milliseconds before each token. */
   readonly pause?: number;
   /** Token of every generation at which its tier fails. */
@@ -51,14 +62,25 @@ export interface Tiers {
   readonly hangsAt?: number;
 }
 
+const half = { prompt: 0.5, prefill: 0.5, decode: 0.5, alone: 0.5 };
+const EXPECTED = {
+  quality: { lower: 1, value: 1, upper: 1 },
+  cost: 1,
+  gates: { prompt: 0, prefill: 1, decode: 0 },
+  exits: {},
+};
 const ROUTER = {
   exits: [3, 6, 12],
-  buckets: 2,
-  promptWeights: new Float32Array(6),
-  promptScale: [0, 0, 0],
-  promptBias: [9, 9, 9],
-  thresholds: { prompt: 0.5, prefill: 0.5 },
-  prefill: new Map([[3, { weights: [0, 0, 0, 0], bias: 0 }]]),
+  defaultQuality: 0.95,
+  prompt: { buckets: 2, weights: new Int8Array(6), scale: [0, 0, 0], bias: [9, 9, 9] },
+  cascades: [
+    { min_exit: 3, max_exit: 6, targets: [{ quality: 1, thresholds: half, expected: EXPECTED }] },
+    { min_exit: 3, max_exit: 12, targets: [{ quality: 1, thresholds: half, expected: EXPECTED }] },
+  ],
+};
+const SPENT = {
+  usage: { prompt_tokens: 4, cached_tokens: 0, completion_tokens_by_exit: {} },
+  timings: { queue_ms: 0, prefill_ms: 1, decode_ms: 0 },
 };
 
 export function scripted(tiers: Tiers = {}) {
@@ -75,8 +97,17 @@ export function scripted(tiers: Tiers = {}) {
     state.active++;
     state.most = Math.max(state.most, state.active);
     try {
-      if (job.prefill_gate !== null) {
-        yield { type: "verdict", handoff: true, reason: "gate=prefill; reason=hard" };
+      if (job.gates !== null && tiers.doubtsAt !== undefined) {
+        const [first] = job.gates.ladder;
+        yield { type: "verdict", exit: first?.exit ?? 0, reason: "gate=prefill; reason=easy", handoff: null };
+        yield* tokensOf({ ...job.request, max_tokens: tiers.doubtsAt }, signal, tiers, false);
+        const usage = { ...SPENT.usage, completion_tokens_by_exit: { [job.request.exit_layer]: tiers.doubtsAt } };
+        yield { type: "verdict", exit: 12, reason: "gate=decode; reason=hard", handoff: { ...SPENT, usage } };
+        yield { type: "handoff", handoff: { positions: 3 } as never };
+        return;
+      }
+      if (job.gates !== null && job.gates.prefill_to !== null) {
+        yield { type: "verdict", exit: 12, reason: "gate=prefill; reason=hard", handoff: SPENT };
         yield { type: "handoff", handoff: { positions: 3 } as never };
         return;
       }
@@ -100,16 +131,19 @@ export function scripted(tiers: Tiers = {}) {
   };
   const deps = {
     settings: { edgeExits: [3, 6] },
+    health: new TierHealth(),
     catalogue: { bundle, tokenizer, template: { encode: () => [7, 8] }, router: hard ? ROUTER : null },
     edge: {
       async run(job: EdgeJob, signal: AbortSignal) {
         state.edge.push(job);
+        if (tiers.edgeFull === true) return { ok: false, reason: "edge-full", message: "full" };
         return { ok: true, events: events(job, signal) };
       },
     },
     origin: {
       async generate(request: GenerationRequest, _: unknown, signal: AbortSignal) {
         state.origin.push(request);
+        if (tiers.originDown === true) throw new OriginError("unreachable", "down");
         return tokensOf(request, signal, tiers);
       },
     },

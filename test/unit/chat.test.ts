@@ -86,6 +86,54 @@ describe("several choices", () => {
   });
 });
 
+describe("gate 3", () => {
+  test("moves the answer on: what was sent stays, both exits are counted, the prompt is paid at the last", async () => {
+    const { deps, state } = scripted({ hard: true, doubtsAt: 2 });
+    const account = memoryAccount();
+    const answer = await chat(deps, account.payer, { ...REQUEST, maxTokens: 6 }, STAYS);
+    expect(answer.route).toMatchObject({ exit: 3, tier: "edge", reason: "gate=prefill; reason=easy" });
+    const { texts, end } = await read(answer.events);
+    expect(texts).toEqual(["555555"]);
+    expect(end.route).toMatchObject({ exit: 12, tier: "origin", reason: "gate=decode; reason=hard" });
+    expect(end.usage).toMatchObject({ prompt_tokens: 4, completion_tokens_by_exit: { 3: 2, 12: 4 } });
+    expect(state.origin).toEqual([expect.objectContaining({ answer_tokens: 2, max_tokens: 4, exit_layer: 12 })]);
+    expect(state.origin[0]?.token_ids.slice(-2)).toEqual([53, 53]);
+  });
+
+  test("an origin that is gone by then leaves the rest to the edge", async () => {
+    const { deps, state } = scripted({ hard: true, doubtsAt: 2, originDown: true });
+    const answer = await chat(deps, memoryAccount().payer, { ...REQUEST, maxTokens: 6 }, STAYS);
+    const { texts, end } = await read(answer.events);
+    expect(texts).toEqual(["555555"]);
+    expect(end.route).toMatchObject({ exit: 6, tier: "edge", reason: "degraded; origin=unreachable" });
+    expect(state.edge.at(-1)).toMatchObject({ gates: null, request: { answer_tokens: 2, max_tokens: 4 } });
+  });
+});
+
+describe("load and health", () => {
+  const routeOf = async (deps: ReturnType<typeof scripted>["deps"]) => {
+    const answer = await chat(deps, memoryAccount().payer, REQUEST, STAYS);
+    await read(answer.events);
+    return answer.route;
+  };
+  test("an origin that failed is not asked again at once: the verdict is made without it", async () => {
+    const { deps, state } = scripted({ hard: true, originDown: true });
+    expect((await routeOf(deps)).reason).toBe("degraded; origin=unreachable");
+    expect((await routeOf(deps)).reason).toMatch(/^degraded; gate=prompt; .*reason=origin-down$/);
+    expect(state.origin).toHaveLength(1);
+  });
+  test("a full edge sends the prompt to the origin, by gate 1 alone", async () => {
+    const { deps, state } = scripted({ hard: true, edgeFull: true });
+    expect(await routeOf(deps)).toMatchObject({
+      exit: 3,
+      tier: "origin",
+      reason: expect.stringMatching(/reason=edge-full; spilled=edge-full$/),
+    });
+    expect(await routeOf(deps)).toMatchObject({ tier: "origin", reason: expect.stringMatching(/reason=edge-full$/) });
+    expect(state.edge).toHaveLength(1);
+  });
+});
+
 describe("refusals before anything is computed", () => {
   test.each([
     ["an unknown model", { model: "gpt-4" }, { status: 404, code: "model_not_found", param: "model" }],
@@ -94,6 +142,16 @@ describe("refusals before anything is computed", () => {
       "a prompt too long",
       { prompts: [{ kind: "text", text: "x".repeat(64) }] },
       { status: 400, code: "context_length_exceeded", param: "prompt" },
+    ],
+    [
+      "limits that leave no exit",
+      { narrowing: { min_exit: 7, max_exit: 9 } },
+      { status: 400, code: "no_exit_left", param: "sortie" },
+    ],
+    [
+      "a named exit outside the request's own limits",
+      { model: "tiny:exit-3", narrowing: { min_exit: 6 } },
+      { status: 400, code: "no_exit_left", param: "sortie" },
     ],
     ["an answer too long", { maxTokens: 61 }, { status: 400, code: "context_length_exceeded", param: "prompt" }],
     [

@@ -3,11 +3,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Admission } from "../../src/edge/admission.ts";
 import { shardOf } from "../../src/edge/client.ts";
-import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames } from "../../src/edge/frames.ts";
-import type { EdgeJob } from "../../src/edge/job.ts";
+import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames, type Frame } from "../../src/edge/frames.ts";
+import { edgeJsonEventSchema, type EdgeJob } from "../../src/edge/job.ts";
 import { runJob } from "../../src/edge/run-job.ts";
 import { loadEngine } from "../../src/model/engine.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
+import type { Router } from "../../src/policy/router.ts";
 import { KV_WIDTH, mockModel, VOCABULARY, WIDTH } from "./model-mock.ts";
 
 const never = new AbortController().signal;
@@ -105,7 +106,7 @@ describe("frames", () => {
 
 describe("a job", () => {
   const PROMPT = [1, 2, 3, 4, 5];
-  const job = (over: Partial<EdgeJob["request"]> = {}, gate: EdgeJob["prefill_gate"] = null): EdgeJob => ({
+  const job = (over: Partial<EdgeJob["request"]> = {}, gates: EdgeJob["gates"] = null): EdgeJob => ({
     request: {
       request_id: "r",
       token_ids: PROMPT,
@@ -126,14 +127,20 @@ describe("a job", () => {
       stop_token_ids: [],
       ...over,
     },
-    prefill_gate: gate,
+    gates,
   });
 
-  async function run(edgeJob: EdgeJob) {
+  /** Gates whose every score is one half; nothing is learned. */
+  const HALF = {
+    prefill: new Map([1, 3].map((exit) => [exit, { weights: new Float32Array(4 + 2 * WIDTH), bias: 0 }])),
+    decode: new Map([1, 3].map((exit) => [exit, { weights: [0, 0, 0, 0, 0], bias: 0 }])),
+  } as unknown as Router;
+
+  async function run(edgeJob: EdgeJob, exits?: readonly number[]) {
     const { bundle, source, runtime } = mockModel();
-    const engine = await loadEngine({ bundle, source, runtime });
+    const engine = await loadEngine({ bundle, source, runtime, ...(exits && { exits }) });
     const counts = { tokens: 0, ended: 0 };
-    const stream = runJob(engine, edgeJob, never, {
+    const stream = runJob({ engine, router: HALF }, edgeJob, never, {
       onToken: () => void (counts.tokens += 1),
       onEnd: () => void (counts.ended += 1),
     });
@@ -158,36 +165,91 @@ describe("a job", () => {
     expect(counts).toEqual({ tokens: 3, ended: 1 });
   });
 
-  const gate = (threshold: number): EdgeJob["prefill_gate"] => ({
-    prompt_score: 0.5,
-    weights: [0, 0, 0, 0],
-    bias: 0, // every score is 0.5
-    threshold,
-    escalate_to: 4,
+  const gates = (
+    thresholds: { prefill: number; decode: number },
+    over: Partial<NonNullable<EdgeJob["gates"]>> = {},
+  ): EdgeJob["gates"] => ({
+    ladder: [{ exit: 1, score: 0.5 }],
+    prefill_to: 4,
+    decode_to: 4,
+    target: { quality: 0.95, thresholds: { prompt: 0.5, alone: 0.5, ...thresholds } },
+    ...over,
   });
+  const target = (bundle: Awaited<ReturnType<typeof run>>["bundle"]) => ({
+    fingerprint: bundle.fingerprint,
+    numerics: ["fp32" as const],
+    exits: bundle.exits,
+    hiddenSize: WIDTH,
+    kvSize: KV_WIDTH,
+    vocabSize: VOCABULARY,
+  });
+  const eventsOf = (frames: readonly Frame[]) =>
+    frames.map((frame) => edgeJsonEventSchema.parse(decodeJsonFrame(frame)));
 
   test("a hard verdict comes before any token, with the state to resume from", async () => {
-    const { bundle, counts, stream } = await run(job({}, gate(0.6)));
+    const { bundle, counts, stream } = await run(job({}, gates({ prefill: 0.6, decode: 0 })), [1]);
     const frames = await Array.fromAsync(readFrames(stream));
     expect(frames).toHaveLength(2);
-    expect(decodeJsonFrame(frames[0]!)).toMatchObject({ type: "verdict", handoff: true });
-    const { handoff, request } = decodeHandoff(frames[1]!.payload, {
-      fingerprint: bundle.fingerprint,
-      numerics: ["fp32"],
-      exits: bundle.exits,
-      hiddenSize: WIDTH,
-      kvSize: KV_WIDTH,
-      vocabSize: VOCABULARY,
-    });
+    expect(eventsOf(frames.slice(0, 1))).toEqual([
+      expect.objectContaining({ type: "verdict", exit: 4, handoff: expect.objectContaining({}) }),
+    ]);
+    const { handoff, request } = decodeHandoff(frames[1]!.payload, target(bundle));
     expect(handoff).toMatchObject({ exitLayer: 1, positions: PROMPT.length });
     expect(request).toMatchObject({ exit_layer: 4, token_ids: PROMPT });
     expect(counts).toEqual({ tokens: 0, ended: 1 });
   });
 
   test("an easy verdict is said and the answer follows", async () => {
-    const { stream } = await run(job({ max_tokens: 2 }, gate(0.4)));
-    const events = (await Array.fromAsync(readFrames(stream))).map(decodeJsonFrame) as { type: string }[];
+    const { stream } = await run(job({ max_tokens: 2 }, gates({ prefill: 0.4, decode: 0 })));
+    const events = eventsOf(await Array.fromAsync(readFrames(stream)));
     expect(events.map(({ type }) => type)).toEqual(["verdict", "token", "token", "end"]);
+    expect(events[0]).toMatchObject({ exit: 1, handoff: null });
+  });
+
+  test("the ladder is climbed on what the rung before computed, and the answer is that exit's own", async () => {
+    const ladder = [
+      { exit: 1, score: 0.5 },
+      { exit: 3, score: 0.5 },
+    ];
+    const climbed = await run(
+      job({ max_tokens: 4 }, gates({ prefill: 0.6, decode: 0 }, { ladder, prefill_to: null, decode_to: 3 })),
+    );
+    const [verdict, ...events] = eventsOf(await Array.fromAsync(readFrames(climbed.stream)));
+    expect(verdict).toMatchObject({ type: "verdict", exit: 3, handoff: null });
+    const alone = await run(job({ max_tokens: 4, exit_layer: 3 }));
+    const expected = eventsOf(await Array.fromAsync(readFrames(alone.stream)));
+    const tokens = (list: typeof events) => list.filter(({ type }) => type === "token");
+    expect(tokens(events)).toEqual(tokens(expected));
+    expect(events.at(-1)).toMatchObject({ usage: { prompt_tokens: PROMPT.length, cached_tokens: 0 } });
+  });
+
+  test("gate 3 hands the running sequence on: what was said stays, and nothing is read again", async () => {
+    const { bundle, counts, stream } = await run(job({ max_tokens: 9 }, gates({ prefill: 0, decode: 0.6 })), [1]);
+    const frames = await Array.fromAsync(readFrames(stream));
+    const [begun, said, doubt] = eventsOf(frames.slice(0, 3));
+    expect(begun).toMatchObject({ type: "verdict", exit: 1, handoff: null });
+    expect(doubt).toMatchObject({
+      type: "verdict",
+      exit: 4,
+      handoff: { usage: { completion_tokens_by_exit: { 1: 1 } } },
+    });
+    const { handoff, request } = decodeHandoff(frames[3]!.payload, target(bundle));
+    expect(said).toMatchObject({ type: "token", id: request.token_ids.at(-1) });
+    expect(request).toMatchObject({ exit_layer: 4, answer_tokens: 1, max_tokens: 8 });
+    expect(handoff).toMatchObject({ positions: PROMPT.length }); // the last token has no state yet
+    expect([...handoff.inputIds]).toEqual(request.token_ids);
+    expect(counts).toEqual({ tokens: 1, ended: 1 });
+  });
+
+  test("gate 3 escalates at the edge where the edge has the exit, once, and adds up what was used", async () => {
+    const { stream } = await run(
+      job({ max_tokens: 5 }, gates({ prefill: 0, decode: 0.6 }, { prefill_to: null, decode_to: 3 })),
+    );
+    const events = eventsOf(await Array.fromAsync(readFrames(stream)));
+    expect(events.map(({ type }) => type)).toEqual(["token", "verdict", "token", "token", "token", "token", "end"]);
+    expect(events.at(-1)).toMatchObject({
+      usage: { prompt_tokens: PROMPT.length, cached_tokens: 0, completion_tokens_by_exit: { 1: 1, 3: 4 } },
+    });
   });
 
   test("a failure of the engine is an event, not a silent end", async () => {

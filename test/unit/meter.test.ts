@@ -44,7 +44,7 @@ function metering(change: Partial<MeterOptions> = {}) {
 
 /** The one choice of an answer, settled when it ends. */
 function whole(meter: Meter, source: AsyncIterable<TokenEvent>, gone: AbortSignal, handedOver = 0) {
-  return meter.settling(meter.count(source, { tier: "edge", reads: 0, handedOver }), gone);
+  return meter.settling(meter.count(source, { tier: () => "edge", reads: 0, handedOver }), gone);
 }
 
 const lines: string[] = [];
@@ -89,7 +89,7 @@ describe("an answer is charged what it used", () => {
   test("what another tier read for this very request is not cached input", async () => {
     const { meter, settled } = metering();
     meter.startReading(0, { exit: 12, tier: "origin" });
-    const choice = meter.count(tokens(token(12), end(80)), { tier: "origin", reads: 0, handedOver: 60 });
+    const choice = meter.count(tokens(token(12), end(80)), { tier: () => "origin", reads: 0, handedOver: 60 });
     await drain(meter.settling(choice, never));
     expect(settled[0]?.[0]).toMatchObject({ exit: 12, promptTokens: 100, cachedTokens: 20 });
   });

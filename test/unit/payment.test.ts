@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ChatRequest } from "../../src/conversation.ts";
 import { exitsAsked, limitDepth } from "../../src/exits.ts";
@@ -9,7 +10,13 @@ import { DEFAULT_PRICES, upperBound } from "../../src/tenant/pricing.ts";
 import { refusalError } from "../../src/tenant/refusal-error.ts";
 import { CALLER } from "./api-flow.ts";
 
-const DEPLOYED = { name: "tiny", exits: [3, 6, 9, 12], edgeExits: [3, 6], originConfigured: true };
+const DEPLOYED = {
+  name: "tiny",
+  exits: [3, 6, 9, 12],
+  edgeExits: [3, 6],
+  origin: "ready" as const,
+  edge: "ready" as const,
+};
 const AUTO = "tiny:auto";
 const fixed = (exit: number) => `tiny:exit-${exit}`;
 const callerOf = (tenant: number[] | null, key: number[] | null): Caller => ({
@@ -21,30 +28,69 @@ const callerOf = (tenant: number[] | null, key: number[] | null): Caller => ({
 describe("the exits that may answer", () => {
   test.each([
     ["all", AUTO, CALLER, DEPLOYED, [3, 6, 9, 12]],
-    ["those of the edge without an origin", AUTO, CALLER, { ...DEPLOYED, originConfigured: false }, [3, 6]],
+    ["those of the edge without an origin", AUTO, CALLER, { ...DEPLOYED, origin: "absent" as const }, [3, 6]],
     ["those that tenant and key allow", AUTO, callerOf([3, 6, 9], [6, 12]), DEPLOYED, [6]],
     ["the one that was named", fixed(9), CALLER, DEPLOYED, [9]],
-    ["a named one, although there is no origin now", fixed(9), CALLER, { ...DEPLOYED, originConfigured: false }, [9]],
+    ["a named one, although there is no origin now", fixed(9), CALLER, { ...DEPLOYED, origin: "absent" as const }, [9]],
   ])("%s", (_, model, caller, deployment, exits) => {
-    expect(exitsAsked(model, caller, deployment).payable).toEqual(exits);
+    expect(exitsAsked({ model, narrowing: {} }, caller, deployment).payable).toEqual(exits);
   });
 
   test.each([
     ["a named one that is not allowed", fixed(12), callerOf([3, 6], null), DEPLOYED],
     ["none in common", AUTO, callerOf([3], [6]), DEPLOYED],
-    ["only those of an origin that is not there", AUTO, callerOf([9], null), { ...DEPLOYED, originConfigured: false }],
+    [
+      "only those of an origin that is not there",
+      AUTO,
+      callerOf([9], null),
+      { ...DEPLOYED, origin: "absent" as const },
+    ],
   ])("403: %s", (_, model, caller, deployment) => {
-    expect(() => exitsAsked(model, caller, deployment)).toThrow(
+    expect(() => exitsAsked({ model, narrowing: {} }, caller, deployment)).toThrow(
       expect.objectContaining({ status: 403, code: "exit_not_allowed", type: "permission_error" }),
     );
   });
 });
 
+describe("what narrows", () => {
+  const LAYERS = fc.option(fc.integer({ min: 1, max: 12 }), { nil: null });
+  const narrowing = fc.record({
+    min_exit: LAYERS,
+    max_exit: LAYERS,
+    quality: fc.option(fc.constantFrom(0.8, 0.9, 0.99), { nil: null }),
+  });
+  test("of tenant, key and request always holds, and the narrowest wins", () => {
+    fc.assert(
+      fc.property(narrowing, narrowing, narrowing, (tenant, key, request) => {
+        const caller = { ...CALLER, limits: { ...CALLER.limits, ...key }, policy: { ...CALLER.policy, ...tenant } };
+        const all = [tenant, key, request];
+        const allowed = DEPLOYED.exits.filter((exit) =>
+          all.every(({ min_exit, max_exit }) => exit >= (min_exit ?? 0) && exit <= (max_exit ?? 12)),
+        );
+        const ask = () => exitsAsked({ model: AUTO, narrowing: request }, caller, DEPLOYED);
+        if (allowed.length === 0) {
+          expect(ask).toThrow(expect.objectContaining({ type: expect.any(String) }));
+          return;
+        }
+        const { circumstances, payable, quality } = ask();
+        expect(circumstances.exits).toEqual(allowed);
+        expect(payable).toEqual(allowed);
+        const named = all.flatMap((each) => each.quality ?? []);
+        expect(quality).toBe(named.length === 0 ? null : Math.max(...named));
+      }),
+    );
+  });
+  test("the model id names a quality, too", () => {
+    const asked = exitsAsked({ model: "tiny:auto@0.97", narrowing: { quality: 0.9 } }, CALLER, DEPLOYED);
+    expect(asked.quality).toBe(0.97);
+  });
+});
+
 describe("the deployment as a request sees it", () => {
-  const { circumstances } = exitsAsked(AUTO, callerOf([6, 9, 12], null), DEPLOYED);
+  const { circumstances } = exitsAsked({ model: AUTO, narrowing: {} }, callerOf([6, 9, 12], null), DEPLOYED);
   test("has the exits that are allowed, and none deeper than what is paid", () => {
-    expect(circumstances).toEqual({ exits: [6, 9, 12], edgeExits: [6], originConfigured: true });
-    expect(limitDepth(circumstances, 9)).toEqual({ exits: [6, 9], edgeExits: [6], originConfigured: true });
+    expect(circumstances).toEqual({ exits: [6, 9, 12], edgeExits: [6], origin: "ready", edge: "ready" });
+    expect(limitDepth(circumstances, 9)).toEqual({ exits: [6, 9], edgeExits: [6], origin: "ready", edge: "ready" });
     expect(limitDepth(circumstances, null)).toBe(circumstances);
   });
 });

@@ -1,27 +1,54 @@
 /** The gates and the exit choice: pure, so every promise is a property. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { areaUnderCurve, fitLogistic, fitPlatt, predict, quantise } from "../../scripts/calibrate/fit.ts";
-import { chooseThresholds, play, type Labelled } from "../../scripts/calibrate/thresholds.ts";
-import { sigmoid } from "../../src/policy/logistic.ts";
+import { decodeFeatures, RunningConfidence, scoreDecode } from "../../src/policy/decode-gate.ts";
 import { scorePrefill } from "../../src/policy/prefill-gate.ts";
-import { scorePrompt } from "../../src/policy/prompt-gate.ts";
-import { decideByPrefill, decideByPrompt, type Circumstances } from "../../src/policy/route.ts";
-import { parseRouter, ROUTER_FORMAT, type RouterFile } from "../../src/policy/router.ts";
+import { explainPrompt, scorePrompt } from "../../src/policy/prompt-gate.ts";
+import { decideByPrompt, decideLater, type Circumstances } from "../../src/policy/route.ts";
 import { modelIds, selectModel } from "../../src/policy/selection.ts";
+import { targetFor, type Target } from "../../src/policy/targets.ts";
 import { promptFeatures, words } from "../../src/policy/text-features.ts";
+import { play, type Seen } from "../../scripts/calibrate/play.ts";
 
 const exits = [3, 6, 9, 12];
-const now: Circumstances = { exits, edgeExits: [3, 6], originConfigured: true };
+const now: Circumstances = { exits, edgeExits: [3, 6], origin: "ready", edge: "ready" };
 const user = (content: string) => [{ role: "user" as const, content }];
+const AUTO = { kind: "auto", quality: null } as const;
+const probability = fc.double({ min: 0, max: 1, noNaN: true });
+
+/** A target with these thresholds. */
+function target(thresholds: Partial<Target["thresholds"]> = {}): Target {
+  const all = { prompt: 0.5, prefill: 0.5, decode: 0, alone: 0.5, ...thresholds };
+  const quality = { lower: 0, value: 0, upper: 0 };
+  return {
+    quality: 0.95,
+    thresholds: all,
+    expected: { quality, cost: 0, gates: { prompt: 0, prefill: 0, decode: 0 }, exits: {} },
+  };
+}
+
+const decide = (scores: readonly number[], thresholds: Partial<Target["thresholds"]>, circumstances = now) =>
+  decideByPrompt(
+    AUTO,
+    { scores: new Map(exits.map((exit, at) => [exit, scores[at] ?? 0])), targetOf: () => target(thresholds) },
+    circumstances,
+  );
 
 describe("model ids", () => {
   const served = { name: "tiny", exits };
   test("every id that is listed is understood", () => {
     for (const id of modelIds(served)) expect(selectModel(id, served).ok).toBe(true);
   });
+  test("a quality target is part of the id", () => {
+    expect(selectModel("tiny:auto@0.9", served)).toEqual({ ok: true, policy: { kind: "auto", quality: 0.9 } });
+    expect(selectModel("tiny:auto@1", served)).toEqual({ ok: true, policy: { kind: "auto", quality: 1 } });
+  });
   test.each(["", "tiny:", "tiny:exit-", "tiny:exit-03", "other", "tiny:auto:auto", "tiny:exit-3x", "Tiny"])(
     "%j is no model",
+    (id) => expect(selectModel(id, served)).toEqual({ ok: false, reason: "unknown_model" }),
+  );
+  test.each(["tiny:auto@", "tiny:auto@0", "tiny:auto@1.1", "tiny:auto@.9", "tiny:auto@0.0", "tiny:auto@0.9x"])(
+    "%j names no quality",
     (id) => expect(selectModel(id, served)).toEqual({ ok: false, reason: "unknown_model" }),
   );
   test("a depth that is no exit is told apart", () => {
@@ -30,124 +57,189 @@ describe("model ids", () => {
 });
 
 describe("prompt features", () => {
-  test("numbers are shapes, repeats are counted, the vector has length 1", () => {
+  const lengthOf = ({ values }: { values: Float32Array }) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
+  test("numbers are shapes, every bucket stands once, the last turn has length 1", () => {
     expect(words("What is 17 + 25?")).toEqual(["what", "is", "##", "+", "##", "?"]);
     fc.assert(
       fc.property(fc.string({ maxLength: 300 }), (text) => {
-        const vector = promptFeatures(user(text), 1024);
-        const square = [...vector.values()].reduce((sum, value) => sum + value * value, 0);
-        for (const bucket of vector.keys()) expect(bucket).toBeLessThan(1024);
-        expect(vector.size === 0 || Math.abs(square - 1) < 1e-9).toBe(true);
+        const { buckets, values } = promptFeatures(user(text), 1024);
+        expect(new Set(buckets).size).toBe(values.length);
+        for (const bucket of buckets) expect(bucket).toBeLessThan(1024);
+        expect(lengthOf({ values })).toBeLessThan(1.26); // 1 and what stands before it
       }),
     );
   });
   test("more of the same is another vector", () => {
-    const short = promptFeatures(user("A points to B."), 4096);
-    const long = promptFeatures(user("A points to B. A points to B. A points to B."), 4096);
-    expect([...long.keys()].some((bucket) => !short.has(bucket))).toBe(true);
+    const short = new Set(promptFeatures(user("A points to B."), 4096).buckets);
+    const long = promptFeatures(user("A points to B. A points to B. A points to B."), 4096).buckets;
+    expect(Array.from(long).some((bucket) => !short.has(bucket))).toBe(true);
+  });
+  test("however long the talk before it, the last turn decides", () => {
+    const talk = (turns: number, last: string) => [
+      ...Array.from({ length: turns }, () => ({ role: "user" as const, content: "Some long talk about rivers." })),
+      { role: "user" as const, content: last },
+    ];
+    const dense = (vector: ReturnType<typeof promptFeatures>) => {
+      const all = new Float32Array(4096);
+      for (const [at, bucket] of vector.buckets.entries()) all[bucket] = vector.values[at] ?? 0;
+      return all;
+    };
+    const distance = (a: Float32Array, b: Float32Array) => Math.hypot(...a.map((value, at) => value - (b[at] ?? 0)));
+    const [asked, other] = ["What is 2 + 2?", "Name a colour."];
+    const base = dense(promptFeatures(talk(40, asked), 4096));
+    expect(distance(base, dense(promptFeatures(talk(0, asked), 4096)))).toBeLessThan(0.6);
+    expect(distance(base, dense(promptFeatures(talk(40, other), 4096)))).toBeGreaterThan(1);
+  });
+  test("what is named as moving a score adds up to it", () => {
+    const gate = {
+      buckets: 64,
+      weights: Int8Array.from({ length: 64 }, (_, at) => at - 32),
+      scale: [0.1],
+      bias: [0.2],
+    };
+    const messages = user("Is 7 more than 5?");
+    const [score = 0] = scorePrompt(gate, messages);
+    const sum = explainPrompt(gate, messages, 0, 1000).reduce((total, { logit }) => total + logit, 0.2);
+    expect(Math.log(score / (1 - score))).toBeCloseTo(sum, 4);
   });
 });
 
-describe("the exit choice", () => {
-  const scores = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 });
+describe("gate 1", () => {
+  const scores = fc.array(probability, { minLength: 4, maxLength: 4 });
   test("takes the first exit that reaches the threshold, on the tier that has it", () => {
     fc.assert(
-      fc.property(scores, fc.double({ min: 0, max: 1, noNaN: true }), (given, threshold) => {
-        const decision = decideByPrompt({ kind: "auto" }, given, threshold, now);
-        const first = given.findIndex((score) => score >= threshold);
+      fc.property(scores, probability, (given, prompt) => {
+        const decision = decide(given, { prompt });
+        const first = given.findIndex((score) => score >= prompt);
         expect(decision.exit).toBe(first === -1 ? 12 : exits[first]);
         expect(decision.tier).toBe(decision.exit <= 6 ? "edge" : "origin");
-        if (decision.escalateTo !== null) expect(decision.escalateTo).toBeGreaterThan(6);
+        if (decision.later?.prefillTo) expect(decision.later.prefillTo).toBeGreaterThan(6);
+        expect(decide(given, { prompt })).toEqual(decision);
       }),
     );
   });
   test("a fixed exit is kept, whatever the scores", () => {
-    const decision = decideByPrompt({ kind: "fixed", exit: 9 }, [1, 1, 1, 1], 0.5, now);
-    expect(decision).toMatchObject({ exit: 9, tier: "origin", escalateTo: null });
+    expect(decideByPrompt({ kind: "fixed", exit: 9 }, null, now)).toMatchObject({
+      exit: 9,
+      tier: "origin",
+      later: null,
+    });
   });
-  test("without an origin the deepest edge exit answers what is hard, and says why", () => {
-    const alone = { ...now, originConfigured: false };
-    const decision = decideByPrompt({ kind: "auto" }, [0, 0, 0, 0], 0.5, alone);
-    expect(decision).toMatchObject({ exit: 6, tier: "edge", escalateTo: null });
-    expect(decision.reason).toContain("no-origin");
+  test("without calibration the deepest exit answers", () => {
+    expect(decideByPrompt(AUTO, null, now)).toMatchObject({ exit: 12, tier: "origin", later: null });
+    expect(decideByPrompt(AUTO, null, { ...now, origin: "absent" })).toMatchObject({ exit: 6, tier: "edge" });
   });
-  test("gate 2 hands off below its threshold and not at it", () => {
-    expect(decideByPrefill(0.49, 0.5).handoff).toBe(true);
-    expect(decideByPrefill(0.5, 0.5).handoff).toBe(false);
+  test.each([
+    ["no origin", { origin: "absent" }, { exit: 6, tier: "edge", reason: /reason=no-origin/ }],
+    [
+      "an origin that is down",
+      { origin: "down" },
+      { exit: 6, tier: "edge", reason: /^degraded; .*reason=origin-down/ },
+    ],
+    ["a full edge", { edge: "full" }, { exit: 12, tier: "origin", reason: /reason=edge-full/ }],
+    ["an edge that does not load", { edge: "unavailable" }, { exit: 12, tier: "origin", reason: /=edge-unavailable/ }],
+  ] as const)("%s changes the verdict, and says so", (_, change, { exit, tier, reason }) => {
+    const decision = decide([0, 0, 0, 0], {}, { ...now, ...change });
+    expect(decision).toMatchObject({ exit, tier, later: null });
+    expect(decision.reason).toMatch(reason);
+  });
+  test("an edge that turns away leaves gate 1 alone, with its own threshold", () => {
+    expect(decide([0.6, 0.9, 1, 1], { prompt: 0.5, alone: 0.8 }, { ...now, edge: "full" })).toMatchObject({
+      exit: 6,
+      tier: "origin",
+      later: null,
+    });
+  });
+  test("no origin that rests is used, and no exit beyond the bounds", () => {
+    fc.assert(
+      fc.property(scores, probability, fc.subarray(exits, { minLength: 1 }), (given, prompt, allowed) => {
+        const bounded = { ...now, exits: allowed, edgeExits: allowed.filter((exit) => exit <= 6) };
+        for (const origin of ["ready", "down", "absent"] as const) {
+          const { exit, tier, later } = decide(given, { prompt }, { ...bounded, origin });
+          const named = [exit, ...(later ? [later.decodeTo, ...later.ladder.map((rung) => rung.exit)] : [])];
+          expect([...named, later?.prefillTo ?? exit].every((one) => allowed.includes(one))).toBe(true);
+          if (origin !== "ready" && bounded.edgeExits.length > 0) expect(tier).toBe("edge");
+        }
+      }),
+    );
   });
 });
 
-describe("router.json", () => {
-  const file: RouterFile = {
-    format: ROUTER_FORMAT,
-    fingerprint: "0123456789abcdef",
-    exits,
-    quality_target: 0.95,
-    prompt: {
-      buckets: 8,
-      weights: Buffer.from(new Int8Array(32).fill(-3).buffer).toString("base64"),
-      scale: [1, 1, 1, 1],
-      bias: [0, 0, 0, 0],
-    },
-    prefill: [{ exit: 3, weights: [1, 0, 0, 0], bias: 0 }],
-    thresholds: { prompt: 0.5, prefill: 0.5 },
-    report: {},
-  };
-  const bundle = { fingerprint: "0123456789abcdef", exits };
-  test("weights are signed, scores are probabilities", () => {
-    const router = parseRouter(file, bundle);
-    expect(router.promptWeights[0]).toBe(-3);
-    for (const score of scorePrompt(router, user("hello there"))) expect(score).toBeLessThan(0.5);
-    const first = { top1: 0.9, margin: 0.8, entropy: 0.1 };
-    expect(scorePrefill(router.prefill.get(3)!, 0.7, first)).toBeCloseTo(0.7);
-  });
-  test("another checkpoint's router is refused", () => {
-    expect(() => parseRouter(file, { ...bundle, fingerprint: "ffffffffffffffff" })).toThrow("npm run calibrate");
-    expect(() => parseRouter(file, { ...bundle, exits: [3, 12] })).toThrow("exits");
-    const short = { ...file, prompt: { ...file.prompt, weights: "AAAA" } };
-    expect(() => parseRouter(short, bundle)).toThrow("weights");
-  });
-});
-
-describe("calibration", () => {
-  test("a logistic regression finds the word that decides", () => {
-    const texts = Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? `easy thing ${i}` : `hard thing ${i}`));
-    const rows = texts.map((text) => promptFeatures(user(text), 256));
-    const labels = texts.map((text) => text.startsWith("easy"));
-    const model = fitLogistic(rows.slice(0, 100), labels.slice(0, 100), 256, 1e-4);
-    const scores = rows.slice(100).map((row) => predict(model, row));
-    expect(areaUnderCurve(scores, labels.slice(100))).toBeGreaterThan(0.99);
-    const { values, scale } = quantise(model.weights);
-    for (const [index, weight] of model.weights.entries()) {
-      expect(Math.abs((values[index] ?? 0) * scale - weight)).toBeLessThanOrEqual(scale / 2 + 1e-12);
+describe("gates 2 and 3", () => {
+  test("let an answer be at their threshold, and not below", () => {
+    for (const gate of ["prefill", "decode"] as const) {
+      expect(decideLater(gate, 0.49, target({ [gate]: 0.5 })).enough).toBe(false);
+      expect(decideLater(gate, 0.5, target({ [gate]: 0.5 })).enough).toBe(true);
     }
   });
-  test("Platt scaling turns overconfident scores into shares", () => {
-    const scores = Array.from({ length: 400 }, (_, i) => (i % 2 === 0 ? 5 : -5));
-    const labels = scores.map((score, i) => (i % 10 < 2 ? score < 0 : score > 0)); // right four times in five
-    const { slope, offset } = fitPlatt(scores, labels);
-    expect(sigmoid(5 * slope + offset)).toBeCloseTo(0.8, 1);
+  test("scores are probabilities, and the probe sees every part of what was read", () => {
+    const hidden = { hiddenLast: Float32Array.of(3, 4), hiddenMean: Float32Array.of(1, 1) };
+    const seen = { firstToken: { top1: 0.9, margin: 0.8, entropy: 0.1 }, ...hidden };
+    const score = (weights: number[]) => scorePrefill({ weights: Float32Array.from(weights), bias: 0 }, 0.7, seen);
+    expect(score([1, 0, 0, 0, 0, 0, 0, 0])).toBeCloseTo(0.7);
+    for (let at = 0; at < 8; at++) expect(score(Array.from({ length: 8 }, (_, i) => Number(i === at)))).not.toBe(0.5);
   });
-  test("the area under the curve counts pairs", () => {
-    expect(areaUnderCurve([1, 2, 3, 4], [false, false, true, true])).toBe(1);
-    expect(areaUnderCurve([1, 1, 1, 1], [false, true, false, true])).toBe(0.5);
-  });
-  test("chosen thresholds keep the target and cost no more than always going deep", () => {
-    const probability = fc.double({ min: 0, max: 1, noNaN: true });
-    const row: fc.Arbitrary<Labelled> = fc.record({
-      promptScores: fc.array(probability, { minLength: 4, maxLength: 4 }),
-      prefillScores: fc.array(probability, { minLength: 4, maxLength: 4 }),
-      right: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
-    });
+  test("confidences are kept in order, and an unsure token lowers the score", () => {
     fc.assert(
-      fc.property(fc.array(row, { minLength: 1, maxLength: 30 }), (rows) => {
-        const { thresholds, outcome } = chooseThresholds(rows, 0.9, now);
-        const deepest = rows.filter(({ right }) => right[3] === true).length / rows.length;
-        expect(outcome).toEqual(play(rows, thresholds, now));
-        expect(outcome.quality).toBeGreaterThanOrEqual(0.9 * deepest - 1e-12);
-        expect(outcome.cost).toBeLessThanOrEqual(1);
+      fc.property(fc.array(probability, { minLength: 1, maxLength: 30 }), (confidences) => {
+        const running = new RunningConfidence();
+        let all: readonly number[] = [];
+        for (const confidence of confidences) all = running.push(confidence);
+        expect(all).toEqual(confidences.toSorted((a, b) => a - b));
       }),
-      { numRuns: 20 },
     );
+    const model = { weights: [0, 1, 0.5, 0.2, 0], bias: 0 };
+    expect(scoreDecode(model, 0.5, [0.2, 0.9, 0.9])).toBeLessThan(scoreDecode(model, 0.5, [0.8, 0.9, 0.9]));
+    expect(decodeFeatures(0.5, [0.1, 0.5, 0.9])).toHaveLength(5);
+  });
+});
+
+describe("the cascade", () => {
+  const seen: fc.Arbitrary<Seen> = fc
+    .record({
+      prompt: fc.array(probability, { minLength: 4, maxLength: 4 }),
+      prefill: fc.array(probability, { minLength: 3, maxLength: 3 }),
+      decode: fc.array(fc.array(probability, { maxLength: 4 }), { minLength: 3, maxLength: 3 }),
+      right: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
+    })
+    .map(({ prompt, prefill, decode, right }) => ({
+      exits,
+      prompt: new Map(exits.map((exit, at) => [exit, prompt[at] ?? 0])),
+      prefill: [...prefill, 1],
+      decode: [...decode, []],
+      right,
+      promptTokens: 10,
+      tokens: [4, 4, 4, 4],
+      escalatedRight: (_, to) => right[to] === true,
+    }));
+  const thresholds = fc.record({ prompt: probability, prefill: probability, decode: probability });
+
+  test("no higher target ever picks a shallower exit for the same features", () => {
+    fc.assert(
+      fc.property(seen, thresholds, thresholds, (row, one, two) => {
+        const before = (["prompt", "prefill"] as const).every((gate) => one[gate] <= two[gate]);
+        fc.pre(before);
+        const [lower, higher] = [one, two].map((each) => play(row, target({ ...each, decode: 0 }), now));
+        expect(higher!.exit).toBeGreaterThanOrEqual(lower!.exit);
+      }),
+    );
+  });
+  test("gate 3 never brings an answer up, and only once", () => {
+    fc.assert(
+      fc.property(seen, thresholds, (row, each) => {
+        const without = play(row, target({ ...each, decode: 0 }), now);
+        const with3 = play(row, target(each), now);
+        expect(with3.exit).toBe(with3.gate === "decode" ? 12 : without.exit);
+        expect(with3.cost).toBe(with3.exit * 14);
+      }),
+    );
+  });
+  test("a target is rounded up to the next that was calibrated, within its range", () => {
+    const targets = [0.9, 0.95, 1].map((quality) => ({ ...target(), quality }));
+    const cascades = [{ min_exit: 3, max_exit: 12, targets }];
+    expect(targetFor(cascades, exits, 0.5)?.quality).toBe(0.9);
+    expect(targetFor(cascades, exits, 0.91)?.quality).toBe(0.95);
+    expect(targetFor(cascades, [3, 12], 1)?.quality).toBe(1);
+    expect(targetFor(cascades, [3, 6], 1)).toBeNull();
   });
 });

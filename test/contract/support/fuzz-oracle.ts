@@ -10,6 +10,7 @@ const INTERNALS = /\n\s+at |node_modules|\/src\/|\.ts:\d|\b(Type|Range|Reference
 
 /** Refusals of bodies that the document's schema allows: rules between fields, and what only the model knows. */
 const BEYOND_SCHEMA = [
+  "no_exit_left",
   "context_length_exceeded",
   "empty_prompt",
   "invalid_token",

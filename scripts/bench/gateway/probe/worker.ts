@@ -58,6 +58,7 @@ export default new Hono<{ Bindings: Env }>()
         seed: 0,
       },
       stop: [],
+      narrowing: {},
       topLogprobs: null,
     };
     const { meter } = await reserve(payer, asked, BILL);

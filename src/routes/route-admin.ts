@@ -1,0 +1,53 @@
+/** `/admin/v1/route`: what the router would do, and what it does. */
+import { type Context, Hono } from "hono";
+import { toMessage } from "../api/chat-request.ts";
+import { toNarrowing } from "../api/fields.ts";
+import { readBody } from "../api/json-body.ts";
+import { explainSchema, type ExplanationBody } from "../api/route-schemas.ts";
+import { explain, type Explanation } from "../explain.ts";
+import type { Caller } from "../tenant/api.ts";
+import { NO_KEY_LIMITS } from "../tenant/policy.ts";
+import { DEFAULT_PRICES } from "../tenant/pricing.ts";
+import { noTenant } from "./admin.ts";
+import type { AppEnv, Flow } from "./context.ts";
+
+export function routeAdmin(flow: Flow): Hono<AppEnv> {
+  return new Hono<AppEnv>().post("/explain", async (c) => {
+    const body = await readBody(c.req.raw, explainSchema);
+    const deps = await flow.chatDeps(c.env, c.req.raw);
+    const caller = await callerOf(c, flow, body.tenant ?? null);
+    const request = { model: body.model, narrowing: toNarrowing(body) };
+    return c.json(explanationBody(explain(deps, caller, request, body.messages.map(toMessage))));
+  });
+}
+
+/** Somebody of a tenant, or somebody whom nothing narrows. @throws ApiError 404 */
+async function callerOf(c: Context<AppEnv>, { tenants }: Flow, name: string | null): Promise<Caller> {
+  const anybody = { tenant: name ?? "", keyId: "", limits: NO_KEY_LIMITS };
+  if (name === null) return { ...anybody, policy: { exits: null, prices: DEFAULT_PRICES } };
+  const all = tenants(c.env);
+  const view = (await all.directory.has(name)) ? await all.tenant(name).describe() : null;
+  if (view === null) throw noTenant(name);
+  return { ...anybody, policy: view.policy };
+}
+
+function explanationBody({ decision, circumstances, target, scores }: Explanation): ExplanationBody {
+  const { exit, tier, reason, later } = decision;
+  const { exits, edgeExits, edge, origin } = circumstances;
+  return {
+    exit,
+    tier,
+    reason,
+    exits: [...exits],
+    edge_exits: [...edgeExits],
+    edge,
+    origin,
+    target,
+    later_gates: later && {
+      ladder: later.ladder.map((rung) => rung.exit),
+      prefill_to: later.prefillTo,
+      decode_to: later.decodeTo,
+    },
+    scores: scores.map(({ features, ...score }) => ({ ...score, features: [...features] })),
+  };
+}
