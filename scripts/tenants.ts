@@ -17,6 +17,7 @@ const HELP = `npm run tenants -- COMMAND [options]
                                --expires 2027-01-01T00:00:00Z   --exits 3,6   --budget-share 0.5   --rpm 60
                                --replaces KEY_ID --overlap SECONDS   roll a key over; it inherits the old one's limits
   key revoke TENANT KEY_ID   at once and for good
+  purge TENANT               forgets what is cached for it, on every tier
   usage TENANT               by day, exit and tier: --from 2026-11-01 --to 2026-11-30 --csv
   schema                     the JSON schema of tenants.toml
 
@@ -66,6 +67,10 @@ async function run(words: readonly string[], values: Values): Promise<string> {
       const tenant = await client.show(name);
       if (tenant === null) throw new Error(`There is no tenant ${name}. See: npm run tenants -- list`);
       return describeTenant(tenant);
+    }
+    case "purge": {
+      const name = named(rest[0], "purge TENANT");
+      return `Forgot what was cached for ${name}: ${await client.purge(name)} answers, and every block.`;
     }
     case "key create":
       return createKey(client, named(rest[0], "key create TENANT --label TEXT"), values);

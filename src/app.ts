@@ -31,6 +31,7 @@ const EXPOSED_HEADERS = [
   "x-sortie-exit",
   "x-sortie-tier",
   "x-sortie-route",
+  "x-sortie-cache",
   "x-sortie-cost-usd",
   ...RATE_HEADERS,
 ];

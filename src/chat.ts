@@ -1,4 +1,6 @@
 /** THE FLOW: one request from accepted to answered, each step one call (docs/architecture.md). */
+import { answerKey, replayed, throughCache, type AnswerCache, type Flown } from "./answer-cache.ts";
+import { createResponseClient, type ResponseClient } from "./cache/response-client.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { loadCatalogue } from "./catalogue.ts";
 import { joinChoices } from "./choices.ts";
@@ -9,7 +11,9 @@ import { exitsAsked, limitDepth, type Deployment, type ExitsAsked } from "./exit
 import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
+import { log } from "./log.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
+import { LinkMeter } from "./origin/transfer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
@@ -21,7 +25,7 @@ import {
   type PromptDecision,
 } from "./policy/route.ts";
 import { targetFor } from "./policy/targets.ts";
-import { encodePrompt, type EncodedPrompt } from "./prompt.ts";
+import { encodePrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
 import { textStream } from "./text-stream.ts";
 import { TierHealth } from "./tier-health.ts";
@@ -34,10 +38,15 @@ export interface ChatDeps {
   /** null when no origin is configured: the edge answers alone. */
   readonly origin: OriginClient | null;
   readonly health: TierHealth;
+  /** null: every answer is computed. */
+  readonly responses: ResponseClient | null;
 }
 
 /** What this isolate has seen of the tiers. */
 const health = new TierHealth();
+
+/** What this isolate has seen of its link to the origin. */
+const link = new LinkMeter();
 
 /** The deployment's parts for one request; the catalogue is loaded once an isolate. */
 export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
@@ -57,8 +66,17 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
       vocabSize: bundle.shape.vocab_size,
     },
   });
-  const origin = config.origin === null ? null : createOriginClient(config.origin);
-  return { settings: config, catalogue, edge, origin, health };
+  const origin =
+    config.origin === null
+      ? null
+      : createOriginClient({
+          ...config.origin,
+          link,
+          handoffs: config.handoffs,
+          onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
+        });
+  const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
+  return { settings: config, catalogue, edge, origin, health, responses };
 }
 
 /**
@@ -70,7 +88,8 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
 export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
   const { bundle } = deps.catalogue;
   const asked = exitsAsked(request, payer.caller, deploymentOf(deps));
-  const read = request.prompts.map((prompt, index) => readPrompt(deps, request, prompt, index));
+  const scope = `${payer.caller.tenant}/${payer.caller.cacheEpoch}`;
+  const read = await Promise.all(request.prompts.map((prompt, at) => readPrompt(deps, request, prompt, at, scope)));
   const payment = await reserve(payer, request, {
     generations: read.map(({ generation }) => generation),
     exits: asked.payable,
@@ -78,7 +97,9 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     exitFixed: asked.policy.kind === "fixed",
   });
   const { meter } = payment;
-  try {
+  const charge = (): Charge => meter.charge();
+  async function compute(): Promise<Flown> {
+    meter.endReplay();
     const abandoned = new AbortController();
     const signal = AbortSignal.any([gone, abandoned.signal, meter.lost]);
     const running = { deps, request, asked, payment, signal };
@@ -86,22 +107,47 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     if (openFirst === undefined) throw new Error("a request without prompts or choices");
     const first = await openFirst();
     const openers = [async () => first, ...openOthers].map((open) => async () => (await open()).events);
-    const charge = (): Charge => meter.charge();
     const events = joinChoices(openers, request.choices, charge, () => abandoned.abort());
-    const answer = closing(events, async () => first.events.return?.());
+    return { route: first.route, events: closing(events, async () => first.events.return?.()) };
+  }
+  try {
+    const cache = await answerCache(deps, payer, request, { asked, read, payment, scope });
+    const { cache: found, ...flown } =
+      cache === null ? { ...(await compute()), cache: undefined } : await throughCache(cache, compute);
+    if (found === "hit") meter.startReplay(flown.route);
+    const told = found === "hit" ? replayed(flown.events, flown.route, meter) : null;
+    const events = told === null ? flown.events : closing(told, async () => flown.events.return?.());
     return {
       model: bundle.name,
-      route: first.route,
+      route: flown.route,
       promptTokens: read.reduce((sum, { prompt }) => sum + prompt.tokenIds.length, 0),
+      ...(found && { cache: found }),
       headers: payment.headers,
       charge,
-      events: meter.settling(answer, gone),
+      events: meter.settling(events, gone),
     };
   } catch (error) {
     // A client that leaves pays for the prompt that was being read; one that we fail pays nothing.
     await (gone.aborted ? meter.settle() : meter.release());
     throw error;
   }
+}
+
+/** Where an equal request's answer may be; null: nowhere. Its key names all that the answer depends on. */
+async function answerCache(
+  { responses, catalogue: { bundle } }: ChatDeps,
+  { caller }: Payer,
+  { caching, sampling, stop, choices, topLogprobs }: ChatRequest,
+  { asked, read, payment, scope }: { asked: ExitsAsked; read: readonly ReadPrompt[]; payment: Payment; scope: string },
+): Promise<AnswerCache | null> {
+  if (responses === null || caching === undefined || !(caching.read || caching.store)) return null;
+  const { maxExit, maxTokens } = payment;
+  const key = await answerKey([
+    [bundle.fingerprint, bundle.numerics, bundle.router?.sha256, scope, asked, maxExit, maxTokens],
+    [sampling.temperature === 0 ? { ...sampling, seed: 0 } : sampling, stop, choices, topLogprobs],
+    read.map(({ prompt, generation }) => [prompt.param, prompt.startsText, prompt.tokenIds, generation.max_tokens]),
+  ]);
+  return { client: responses, tenant: caller.tenant, key, ...caching };
 }
 
 export function deploymentOf({ settings: config, catalogue: { bundle }, origin, health }: ChatDeps): Deployment {
@@ -123,10 +169,21 @@ interface ReadPrompt {
   readonly generation: Omit<GenerationRequest, "exit_layer">;
 }
 
-/** @throws ApiError 400: what cannot be encoded, or does not fit */
-function readPrompt({ catalogue }: ChatDeps, request: ChatRequest, asked: Prompt, index: number): ReadPrompt {
+/** @param scope whose blocks it reads and leaves @throws ApiError 400: what cannot be encoded, or does not fit */
+async function readPrompt(
+  { catalogue, settings: { sharedSystemPrompts } }: ChatDeps,
+  request: ChatRequest,
+  asked: Prompt,
+  index: number,
+  scope: string,
+): Promise<ReadPrompt> {
   const prompt = encodePrompt(catalogue, asked);
-  return { index, prompt, generation: planGeneration(catalogue.bundle, request, prompt) };
+  const cache = {
+    scope,
+    shared_tokens: await sharedTokens(catalogue, prompt, sharedSystemPrompts),
+    continued: prompt.messages.some(({ role }) => role === "assistant"),
+  };
+  return { index, prompt, generation: { ...planGeneration(catalogue.bundle, request, prompt), cache } };
 }
 
 /** What all choices of a request share once it is paid. */
@@ -220,6 +277,6 @@ function choiceText(
     stop,
     route: current,
     promptTokens: tokenIds.length,
-    cachedTokens,
+    handedOver: cachedTokens,
   });
 }

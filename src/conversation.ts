@@ -35,6 +35,8 @@ export interface ChatRequest {
   readonly topLogprobs: number | null;
   /** How the request itself narrows the exit choice. */
   readonly narrowing: Narrowing;
+  /** Of whole answers, where the request is deterministic. Absent: neither. */
+  readonly caching?: { readonly read: boolean; readonly store: boolean };
 }
 
 /** Which exit answers, where, and why. */
@@ -112,6 +114,8 @@ export interface ChatAnswer {
   readonly route: Route;
   /** Of all prompts together. */
   readonly promptTokens: number;
+  /** Whether another request's answer is told; absent: none was looked for. */
+  readonly cache?: "hit" | "miss";
   /** Rate limits as they stand, for the response. */
   readonly headers: Readonly<Record<string, string>>;
   /** Of what was produced so far; in the end what was charged. */

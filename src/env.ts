@@ -15,6 +15,8 @@ export interface Env {
   readonly TRAFFIC?: DurableObjectNamespace;
   /** Analytics Engine's dataset of requests. */
   readonly REQUESTS?: AnalyticsEngineDataset;
+  /** One object a tenant: its response cache. */
+  readonly RESPONSES: DurableObjectNamespace;
   readonly EDGE_EXITS: string;
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
@@ -24,6 +26,11 @@ export interface Env {
   readonly LEASE_SECONDS?: string;
   readonly PLAYGROUND_KEY?: string;
   readonly LOG_TEXT?: string;
+  readonly BLOCK_CACHE_MB?: string;
+  readonly BLOCK_DTYPE?: string;
+  readonly SHARED_SYSTEM_PROMPTS?: string;
+  readonly RESPONSE_TTL_SECONDS?: string;
+  readonly HANDOFFS?: string;
 }
 
 /**
@@ -41,6 +48,14 @@ const LEASE_SECONDS = 60;
 /** Seconds; a renewal each third of it must not come faster than an object answers. */
 const MIN_LEASE_SECONDS = 1;
 const MAX_LEASE_SECONDS = 600;
+/** Megabytes of blocks in a shard's isolate: it has 128 MB, of which the largest model of DESIGN section 6 takes 90. */
+const BLOCK_CACHE_MB = 16;
+const MAX_BLOCK_CACHE_MB = 64;
+/** Seconds after which a block is computed anew: a long conversation's pause. */
+const BLOCK_TTL_SECONDS = 3_600;
+/** Seconds for which a stored answer is good: as long as a page that asks it is open. */
+const RESPONSE_TTL_SECONDS = 3_600;
+const MAX_RESPONSE_TTL_SECONDS = 30 * 86_400;
 /** Characters of a token that cannot be guessed: 64 bits in hexadecimal. */
 const MIN_ADMIN_TOKEN_CHARS = 16;
 
@@ -94,6 +109,17 @@ const environmentSchema = z
       .default(""),
     LOG_TEXT: z.enum(["", "on"], 'must be "on", or empty').default(""),
     PLAYGROUND_KEY: z.string().default(""),
+    BLOCK_CACHE_MB: z.coerce.number().min(0).max(MAX_BLOCK_CACHE_MB).default(BLOCK_CACHE_MB),
+    BLOCK_DTYPE: z.enum(["F32", "F16", "I8"]).default("F32"),
+    SHARED_SYSTEM_PROMPTS: z
+      .string()
+      .default("")
+      .transform((text): readonly string[] => list(text))
+      .refine((digests) => digests.every((digest) => /^[0-9a-f]{64}$/.test(digest)), {
+        error: "must be SHA-256 digests in lower-case hexadecimal, separated by commas",
+      }),
+    RESPONSE_TTL_SECONDS: z.coerce.number().min(1).max(MAX_RESPONSE_TTL_SECONDS).default(RESPONSE_TTL_SECONDS),
+    HANDOFFS: z.enum(["auto", "always", "never"]).default("auto"),
     LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })
   .refine(({ ORIGIN_URL, ORIGIN_SECRET }) => ORIGIN_URL === "" || ORIGIN_SECRET !== "", {
@@ -115,13 +141,24 @@ const environmentSchema = z
     logText: env.LOG_TEXT === "on",
     /** A key for whoever opens the playground; null: visitors bring their own. */
     playgroundKey: env.PLAYGROUND_KEY === "" ? null : env.PLAYGROUND_KEY,
+    /** A shard's prefix cache. */
+    blocks: { maxBytes: env.BLOCK_CACHE_MB * 1e6, ttlMs: BLOCK_TTL_SECONDS * 1_000, dtype: env.BLOCK_DTYPE },
+    /** SHA-256 of the system prompts whose blocks are everybody's. */
+    sharedSystemPrompts: env.SHARED_SYSTEM_PROMPTS,
+    /** Whether state moves between the tiers: where it is cheaper than computing it anew, or as forced. */
+    handoffs: env.HANDOFFS,
+    /** How long a stored answer is good. */
+    responseTtlMs: env.RESPONSE_TTL_SECONDS * 1_000,
     /** How long a hold lasts without renewal. */
     leaseMs: env.LEASE_SECONDS * 1_000,
   }));
 export type Settings = z.infer<typeof environmentSchema>;
 
 /** The variables of {@link Env} alone. */
-export type EnvVariables = Omit<Env, "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS">;
+export type EnvVariables = Omit<
+  Env,
+  "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS" | "RESPONSES"
+>;
 
 /** By the object that the platform passes, the same for all requests of an isolate. */
 const known = new WeakMap<Readonly<EnvVariables>, Settings>();

@@ -25,6 +25,17 @@ export const samplingSchema = z.strictObject({
 });
 export type Sampling = z.infer<typeof samplingSchema>;
 
+/** Whose blocks a generation reads and leaves in prefix caches (docs/protocol.md). */
+export const cacheScopeSchema = z.strictObject({
+  /** A tenant and the epoch of its cache, e.g. `acme/0`: after a purge the epoch is another. */
+  scope: z.string().regex(/^[a-z0-9-]{1,63}\/[0-9]{1,9}$/),
+  /** Leading tokens that the operator has marked as everybody's. */
+  shared_tokens: z.int().min(0),
+  /** The prompt goes on a conversation: another tier may hold blocks of it. */
+  continued: z.boolean().default(false),
+});
+export type CacheScope = z.infer<typeof cacheScopeSchema>;
+
 /** One generation as a tier sees it: token ids in, token ids out. Also the JSON of `sortie-origin/1`. */
 export const generationRequestSchema = z.strictObject({
   request_id: z.string().min(1).max(128),
@@ -39,6 +50,8 @@ export const generationRequestSchema = z.strictObject({
   top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).default(0),
   /** Ids that end the answer; never emitted. */
   stop_token_ids: z.array(z.int().min(0)).max(16),
+  /** Absent: no cache is read or written. */
+  cache: cacheScopeSchema.optional(),
 });
 export type GenerationRequest = z.infer<typeof generationRequestSchema>;
 
@@ -48,7 +61,7 @@ export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
 
 export const usageSchema = z.strictObject({
   prompt_tokens: z.int().min(0),
-  /** Prompt tokens whose layers were not computed again (handoff or prefix cache). */
+  /** Prompt tokens whose layers up to the exit were there (prefix cache), or came in a handoff. */
   cached_tokens: z.int().min(0),
   /** Emitted tokens by exit layer (keys are decimal layer numbers). */
   completion_tokens_by_exit: z.record(z.string(), z.int().min(0)),
@@ -86,6 +99,8 @@ export const tokenEventSchema = z.discriminatedUnion("type", [
     id: z.int().min(0),
     logprob: z.number(),
     exit: z.int().positive(),
+    /** On the first token: as `end` will say. */
+    cached_tokens: z.int().min(0).optional(),
     /** The most probable ids, best first; only when `top_logprobs` > 0. */
     top_logprobs: z.array(tokenLogprobSchema).optional(),
   }),

@@ -3,6 +3,7 @@ import { createApp } from "./app.ts";
 import { chat, chatDeps } from "./chat.ts";
 import { createTenants } from "./tenant/client.ts";
 
+export { ResponseCache } from "./cache/response-object.ts";
 export { EdgeExit } from "./edge/exit-object.ts";
 export { TenantDirectory } from "./tenant/directory-object.ts";
 export { Traffic } from "./telemetry/traffic-object.ts";

@@ -25,6 +25,8 @@ export interface MeterOptions {
   readonly price: (tokens: readonly ExitTokens[]) => UsageLine[];
   /** What the deepest exit would charge for them. */
   readonly fullDepthCost: (tokens: readonly ExitTokens[]) => MicroUsd;
+  /** Of an answer that another request has computed. */
+  readonly priceHit: (tokens: readonly ExitTokens[]) => UsageLine[];
   /** @returns false when the hold is gone */
   readonly renew: (metered: readonly UsageLine[]) => Promise<boolean>;
   readonly settle: (lines: readonly UsageLine[]) => Promise<unknown>;
@@ -43,7 +45,8 @@ export class Meter {
   readonly #options: MeterOptions;
   readonly #lost = new AbortController();
   readonly #timer: ReturnType<typeof setInterval>;
-  readonly #tally: Tally;
+  #tally: Tally;
+  #hit = false;
   #stopAt: number;
   #settled: Promise<void> | null = null;
   #charged: MicroUsd | null = null;
@@ -87,8 +90,9 @@ export class Meter {
       for await (const event of { [Symbol.asyncIterator]: () => source }) {
         this.#lost.signal.throwIfAborted();
         if (event.type === "token") this.#tally.made({ exit: event.exit, tier: choice.tier() });
-        else if (choice.reads !== null) {
-          this.#tally.cached(choice.reads, Math.max(event.usage.cached_tokens - choice.handedOver, 0));
+        const cached = event.type === "token" ? event.cached_tokens : event.usage.cached_tokens;
+        if (choice.reads !== null && cached !== undefined) {
+          this.#tally.cached(choice.reads, Math.max(cached - choice.handedOver, 0));
         }
         yield event;
       }
@@ -96,6 +100,32 @@ export class Meter {
       this.#lost.signal.throwIfAborted();
       throw error;
     }
+  }
+
+  /** Whether another request's answer is told. */
+  get isReplay(): boolean {
+    return this.#hit;
+  }
+
+  /** From now on another request's answer is told: it costs the hit's price, by what is told of it. */
+  startReplay(reader: Place): void {
+    this.#hit = true;
+    this.#tally = new Tally(this.#options.prompts);
+    for (const [prompt, tokens] of this.#options.prompts.entries()) {
+      this.#tally.read(prompt, reader);
+      this.#tally.cached(prompt, tokens);
+    }
+  }
+
+  /** One told token more. */
+  replayed(place: Place): void {
+    this.#tally.made(place);
+  }
+
+  /** The rest is computed for this request after all: what it was told until now costs nothing. */
+  endReplay(): void {
+    this.#hit = false;
+    this.#tally = new Tally(this.#options.prompts);
   }
 
   /**
@@ -178,6 +208,7 @@ export class Meter {
   }
 
   #lines(): UsageLine[] {
-    return this.#options.price(this.#tally.lines());
+    const { price, priceHit } = this.#options;
+    return (this.#hit ? priceHit : price)(this.#tally.lines());
   }
 }

@@ -4,7 +4,7 @@ import type { GenerationRequest } from "./generation.ts";
 import { Meter } from "./meter.ts";
 import type { Caller, TenantApi } from "./tenant/api.ts";
 import { rateHeaders } from "./tenant/headers.ts";
-import { fullDepthCost, offers, priced } from "./tenant/pricing.ts";
+import { fullDepthCost, offers, priced, pricedHit } from "./tenant/pricing.ts";
 import { refusalError } from "./tenant/refusal-error.ts";
 
 /** The account that a request runs on. */
@@ -74,6 +74,7 @@ export async function reserve(payer: Payer, request: ChatRequest, bill: Bill): P
       prompts,
       price: (tokens) => priced(prices, deepest, tokens),
       fullDepthCost: (tokens) => fullDepthCost(prices, deepest, tokens),
+      priceHit: (tokens) => pricedHit(prices, deepest, tokens),
       renew: (metered) => ledger.renew(id, metered, leaseMs),
       settle: (lines) => ledger.settle(id, lines),
     },

@@ -1,4 +1,5 @@
 /** A prompt as token ids, and as gate 1 reads it. */
+import { sha256, toHex } from "./bytes.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Message, Prompt } from "./conversation.ts";
 import { ApiError } from "./errors.ts";
@@ -13,6 +14,23 @@ export interface EncodedPrompt {
   readonly startsText: boolean;
   /** The request's field, for refusals. */
   readonly param: "messages" | "prompt";
+}
+
+/**
+ * Leading tokens of a prompt that are everybody's: those of a system prompt that the operator has marked.
+ * @param marked SHA-256 of such prompts, lower-case hexadecimal
+ */
+export async function sharedTokens(
+  rim: Rim,
+  { messages: [first], startsText, tokenIds }: EncodedPrompt,
+  marked: readonly string[],
+): Promise<number> {
+  if (marked.length === 0 || !startsText || first?.role !== "system") return 0;
+  const text = new TextEncoder().encode(first.content) as Uint8Array<ArrayBuffer>;
+  if (!marked.includes(toHex(await sha256(text)))) return 0;
+  const alone = rendered(rim.template, [first]);
+  const differs = alone.findIndex((id, at) => id !== tokenIds[at]);
+  return differs === -1 ? alone.length : differs;
 }
 
 type Rim = Pick<Catalogue, "tokenizer" | "template"> & {

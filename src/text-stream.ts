@@ -15,8 +15,8 @@ export interface TextStreamOptions {
   /** Where the answer comes from, read when it ends. */
   readonly route: () => Route;
   readonly promptTokens: number;
-  /** Prompt tokens that were resumed, not computed again: for an answer that ends before its tier says so. */
-  readonly cachedTokens: number;
+  /** Prompt tokens that one tier read for the other: no cached ones. */
+  readonly handedOver: number;
 }
 
 const decoder = new TextDecoder();
@@ -41,14 +41,18 @@ async function* texts(
   let held = ""; // text that may be the beginning of a stop sequence
   let waiting: TextToken[] = []; // tokens whose text is not emitted yet
   const produced = new Map<number, number>();
+  let cached = 0;
+  const ofEarlier = (reported: number): number => Math.max(reported - options.handedOver, 0);
   for await (const event of tokens) {
     if (event.type === "end") {
       const rest = held + options.detokenizer.flush();
       if (rest !== "" || waiting.length > 0) yield { type: "text", text: rest, tokens: waiting };
-      const { finish_reason: finishReason, usage, timings } = event;
+      const { finish_reason: finishReason, timings } = event;
+      const usage = { ...event.usage, cached_tokens: ofEarlier(event.usage.cached_tokens) };
       yield { type: "end", finishReason, usage, timings, route: options.route() };
       return;
     }
+    if (event.cached_tokens !== undefined) cached = ofEarlier(event.cached_tokens);
     produced.set(event.exit, (produced.get(event.exit) ?? 0) + 1);
     const token = describe(event, options);
     held += token.text;
@@ -57,7 +61,7 @@ async function* texts(
     if (stopAt !== -1) {
       const emitted = before(waiting, stopAt - (held.length - lengthOf(waiting)));
       if (stopAt > 0) yield { type: "text", text: held.slice(0, stopAt), tokens: emitted };
-      yield stopped(produced, options);
+      yield stopped(produced, cached, options);
       return;
     }
     const safe = held.length - partialStop(held, options.stop);
@@ -85,10 +89,10 @@ function before(tokens: readonly TextToken[], end: number): TextToken[] {
 }
 
 /** The end of an answer that a stop sequence ended: what was produced until then is what is paid. */
-function stopped(produced: ReadonlyMap<number, number>, options: TextStreamOptions): ChoiceEvent {
+function stopped(produced: ReadonlyMap<number, number>, cached: number, options: TextStreamOptions): ChoiceEvent {
   const usage: Usage = {
     prompt_tokens: options.promptTokens,
-    cached_tokens: options.cachedTokens,
+    cached_tokens: cached,
     completion_tokens_by_exit: Object.fromEntries(produced),
   };
   return { type: "end", finishReason: "stop", usage, timings: null, route: options.route() };

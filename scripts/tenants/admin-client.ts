@@ -4,6 +4,7 @@ import {
   appliedSchema,
   closedSchema,
   createdKeySchema,
+  purgedSchema,
   revokedKeySchema,
   tenantListSchema,
   tenantSchema,
@@ -31,6 +32,8 @@ export interface AdminClient {
   /** @returns whether anything changed */
   apply(name: string, declaration: Declaration): Promise<boolean>;
   close(name: string): Promise<void>;
+  /** @returns how many stored answers went */
+  purge(name: string): Promise<number>;
   createKey(name: string, key: NewKeyBody): Promise<{ readonly id: string; readonly key: string }>;
   revokeKey(name: string, id: string): Promise<void>;
   usage(name: string, days: UsageDays): Promise<UsageBody>;
@@ -78,6 +81,7 @@ export function adminClient(url: string, token: string): AdminClient {
     },
     apply: async (name, declaration) => (await ask(appliedSchema, "PUT", `/tenants/${name}`, declaration)).changed,
     close: async (name) => void (await ask(closedSchema, "DELETE", `/tenants/${name}`)),
+    purge: async (name) => (await ask(purgedSchema, "DELETE", `/tenants/${name}/cache`)).answers,
     createKey: (name, key) => ask(createdKeySchema, "POST", `/tenants/${name}/keys`, key),
     revokeKey: async (name, id) => void (await ask(revokedKeySchema, "DELETE", `/tenants/${name}/keys/${id}`)),
     usage: (name, days) => ask(usageBodySchema, "GET", usagePath(name, days, "json")),

@@ -33,6 +33,14 @@ const pricesFileSchema = priceFileSchema
       .optional()
       .describe("Prices of single exits, by layer; without them an exit costs in proportion to its layers."),
   })
+  .extend({
+    hit_percent: z
+      .int()
+      .min(0)
+      .max(100)
+      .optional()
+      .describe("What of the price of its tokens an answer from the response cache costs; default 10."),
+  })
   .describe("Dollars per million tokens at the deepest exit.");
 
 const { exits, budget_share: budgetShare, requests_per_minute: keyRequests } = keyLimitsSchema.shape;
@@ -171,12 +179,13 @@ function narrowing({ quality, min_exit, max_exit }: Narrowing): Narrowing {
 /** Prices with what a table of the file says instead. */
 function priceList(base: PriceList, file: PricesFile | undefined): PriceList {
   if (file === undefined) return base;
-  const { exits: own = {}, ...full } = file;
+  const { exits: own = {}, hit_percent = base.hit_percent, ...full } = file;
   const micro = (price: Partial<Record<string, number>>) =>
     Object.fromEntries(Object.entries(price).map(([name, usd = 0]) => [name, parseUsd(usd) ?? 0]));
   const single = Object.fromEntries(Object.entries(own).map(([exit, price]) => [exit, micro(price)]));
   return policySchema.shape.prices.parse({
     full_depth: { ...base.full_depth, ...micro(full) },
     exits: { ...base.exits, ...single },
+    hit_percent,
   });
 }

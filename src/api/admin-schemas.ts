@@ -58,6 +58,11 @@ export const newLimitSchema = z.strictObject({
 export const appliedSchema = z.strictObject({ name: tenantNameSchema, changed: z.boolean() });
 export const limitSetSchema = z.strictObject({ budget: z.string(), limit_usd: z.string() });
 export const closedSchema = z.strictObject({ name: tenantNameSchema, closed: z.boolean() });
+export const purgedSchema = z.strictObject({
+  name: tenantNameSchema,
+  epoch: z.int().min(1).meta({ description: "Counts the purges." }),
+  answers: z.int().min(0).meta({ description: "Stored answers that were deleted." }),
+});
 export const createdKeySchema = z.strictObject({ id: z.string(), key: z.string() });
 export const revokedKeySchema = z.strictObject({ id: z.string(), revoked: z.literal(true) });
 export const tenantListSchema = z.strictObject({ data: z.array(z.strictObject({ name: tenantNameSchema })) });

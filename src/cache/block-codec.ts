@@ -151,14 +151,19 @@ export async function sealBlock({ dtype, payload }: PackedBlock, label: BlockLab
   return bytes;
 }
 
+/** How a sealed block says that it is stored; null when there is no header. */
+export function sealedDtype(bytes: Uint8Array): BlockDtype | null {
+  return BLOCK_DTYPES[bytes[DTYPE_AT] ?? BLOCK_DTYPES.length] ?? null;
+}
+
 /**
  * Opens a sealed block; never throws. Its size is held against the shape before anything is allocated.
  *
  * @returns null unless it is whole, is the block that `label` names, and holds only finite numbers.
  */
 export async function openBlock(bytes: Uint8Array, label: BlockLabel, shape: BlockShape): Promise<PackedBlock | null> {
-  const dtype = BLOCK_DTYPES[bytes[DTYPE_AT] ?? BLOCK_DTYPES.length];
-  if (dtype === undefined || bytes.length !== HEADER_BYTES + payloadBytes(shape, dtype)) return null;
+  const dtype = sealedDtype(bytes);
+  if (dtype === null || bytes.length !== HEADER_BYTES + payloadBytes(shape, dtype)) return null;
   const own = bytes.slice(); // the digest must be of what is kept; also aligns it
   const digest = toHex(own.subarray(DIGEST_AT, HEADER_BYTES));
   if (toHex(await digestOf(own)) !== digest) return null;

@@ -10,16 +10,9 @@
  * stored under `scope/key/k`.
  */
 import { fromHex, sha256, toHex } from "../bytes.ts";
+import type { CacheScope } from "../generation.ts";
 import type { Numerics } from "../handoff.ts";
 import { BLOCK_TOKENS } from "../model/segment-state.ts";
-
-/** Whose blocks a prompt reads and writes. */
-export interface BlockScope {
-  /** A tenant and the epoch of its cache, e.g. `acme/0`: after a purge the epoch is another. */
-  readonly scope: string;
-  /** Leading tokens that the operator has marked as everybody's. */
-  readonly shared_tokens: number;
-}
 
 /** What computes the blocks. */
 export interface BlockMaker {
@@ -46,7 +39,7 @@ const utf8 = new TextEncoder();
 export async function blockKeys(
   ids: readonly number[],
   maker: BlockMaker,
-  owner: BlockScope,
+  owner: Pick<CacheScope, "scope" | "shared_tokens">,
   known: readonly BlockKey[] = [],
 ): Promise<BlockKey[]> {
   const keys = [...known];

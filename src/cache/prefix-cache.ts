@@ -2,6 +2,7 @@
  * Blocks of earlier prompts, in memory and in the stores behind it. A sequence takes from here what it would compute
  * otherwise, and leaves here what it has computed: whole blocks that do not depend on how their tokens arrived.
  */
+import type { CacheScope } from "../generation.ts";
 import type { Bundle } from "../model/bundle.ts";
 import { BLOCK_TOKENS } from "../model/segment-state.ts";
 import type { Sequence } from "../model/sequence.ts";
@@ -14,7 +15,7 @@ import {
   sealBlock,
   unpackBlock,
 } from "./block-codec.ts";
-import { type BlockKey, blockKeys, blockName, type BlockScope } from "./block-keys.ts";
+import { type BlockKey, blockKeys, blockName } from "./block-keys.ts";
 import { ByteLru } from "./byte-lru.ts";
 
 /** One block of one segment, as stores are asked for it. */
@@ -22,10 +23,16 @@ export interface BlockRef extends BlockKey {
   readonly lastLayer: number;
 }
 
-/** A store behind the memory. It may be wrong, slow or gone: what it gives is proven, what it throws is logged by it. */
+/** A store behind the memory. It may be wrong, slow or gone: what it gives is proven before it is used. */
 export interface BlockSource {
-  /** @returns sealed blocks by `blockName`, as many as it has. Never throws. */
-  read(wanted: readonly BlockRef[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>>;
+  /** Asked only for prompts that go on a conversation. */
+  readonly ofConversations?: boolean;
+  /**
+   * @param wanted of each segment the blocks that follow those that memory holds
+   * @param held key of the block before the first of them; null: none is held
+   * @returns sealed blocks by `blockName`, as many as it has. Throws nothing but the signal's reason.
+   */
+  read(wanted: readonly BlockRef[], held: string | null, signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>>;
 }
 
 export interface PrefixCacheOptions {
@@ -57,7 +64,11 @@ export class PrefixCache {
   }
 
   /** Keys of the whole blocks of `ids`. @param known those of its beginning */
-  keys(ids: readonly number[], scope: BlockScope, known: readonly BlockKey[] = []): Promise<BlockKey[]> {
+  keys(
+    ids: readonly number[],
+    scope: Pick<CacheScope, "scope" | "shared_tokens">,
+    known: readonly BlockKey[] = [],
+  ): Promise<BlockKey[]> {
     return blockKeys(ids, this.bundle, scope, known);
   }
 

@@ -1,11 +1,19 @@
 /** The Durable Object that holds the edge's exits: one shard of the pool. */
 import { DurableObject } from "cloudflare:workers";
+import { cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
+import type { BlockSource, PrefixCache } from "../cache/prefix-cache.ts";
 import { settings, type Env } from "../env.ts";
+import type { GenerationRequest } from "../generation.ts";
 import { log } from "../log.ts";
+import type { Bundle } from "../model/bundle.ts";
+import type { Engine } from "../model/engine.ts";
+import type { Sequence } from "../model/sequence.ts";
 import { Admission } from "./admission.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
 import { currentEngine, loadedExit } from "./loaded-exit.ts";
-import { runJob } from "./run-job.ts";
+import { originBlocks } from "./origin-blocks.ts";
+import { runJob, type JobHooks } from "./run-job.ts";
+import { shardCache, shardLink } from "./shard-cache.ts";
 
 export class EdgeExit extends DurableObject<Env> {
   readonly #admission = new Admission();
@@ -15,6 +23,12 @@ export class EdgeExit extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     if (new URL(request.url).pathname === "/status") return Response.json(this.#status());
     return this.#generate(edgeJobSchema.parse(await request.json()), request.signal);
+  }
+
+  /** Where blocks may be that this shard has not computed. */
+  #sources(bundle: Bundle): BlockSource[] {
+    const { origin, handoffs: mode } = settings(this.env);
+    return origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink })];
   }
 
   #status(): EdgeStatus {
@@ -36,12 +50,29 @@ export class EdgeExit extends DurableObject<Env> {
       const counted = () => {
         this.#decodedTokens += 1;
       };
-      return new Response(runJob(loaded, job, signal, { onToken: counted, onEnd: release }));
+      const { engine } = loaded;
+      const cache = shardCache(engine.bundle, settings(this.env));
+      const hooks: JobHooks = {
+        generate: (on, ...rest) => cachedGenerate(on, { cache, sources: this.#sources(engine.bundle) }, ...rest),
+        onAnswer: (sequence, request) => this.ctx.waitUntil(keep(engine, cache, sequence, request)),
+        onToken: counted,
+        onEnd: release,
+      };
+      return new Response(runJob(loaded, job, signal, hooks));
     } catch (error) {
       release();
       log("edge.load_failed", { request_id: job.request.request_id, error: String(error) });
       return refuse({ reason: "edge-unavailable", message: "the edge exit could not be loaded" });
     }
+  }
+}
+
+/** For the conversation's next turn; an answer is none the worse when it fails. */
+async function keep(engine: Engine, cache: PrefixCache, sequence: Sequence, request: GenerationRequest): Promise<void> {
+  try {
+    await keepAnswer(engine, cache, sequence, request, new AbortController().signal);
+  } catch (error) {
+    log("edge.not_kept", { request_id: request.request_id, error: String(error) }, "warn");
   }
 }
 

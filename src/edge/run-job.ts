@@ -1,14 +1,20 @@
 /** One job on the loaded engine, as a byte stream that computes a token when it is read. */
 import { encodeHandoff } from "../origin/handoff-codec.ts";
 import { addSpent, type GenerationRequest } from "../generation.ts";
-import { generate } from "../model/generate.ts";
+import type { generate } from "../model/generate.ts";
 import type { Sequence } from "../model/sequence.ts";
 import { encodeFrame, encodeJsonFrame, FRAME_HANDOFF } from "./frames.ts";
 import { JobGates, type Step } from "./job-gates.ts";
 import type { EdgeJob, EdgeVerdict, Spent } from "./job.ts";
 import type { LoadedExit } from "./loaded-exit.ts";
 
+type Generate = (...args: Parameters<typeof generate>) => ReturnType<typeof generate>;
+
 export interface JobHooks {
+  /** `generate`, with a cache around it. */
+  readonly generate: Generate;
+  /** Called after an answer's end with the sequence, which is the caller's from then on. */
+  readonly onAnswer: (sequence: Sequence, request: GenerationRequest) => void;
   /** Called for every token computed. */
   readonly onToken: () => void;
   /** Called once, when nothing more will be computed: finished, failed or cancelled. */
@@ -28,7 +34,7 @@ export function runJob(
     if (!ended) hooks.onEnd();
     ended = true;
   };
-  const frames = jobFrames(loaded, job, AbortSignal.any([signal, cancelled.signal]), hooks.onToken, end);
+  const frames = jobFrames(loaded, job, AbortSignal.any([signal, cancelled.signal]), { ...hooks, onEnd: end });
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -51,8 +57,7 @@ async function* jobFrames(
   { engine, router }: LoadedExit,
   job: EdgeJob,
   signal: AbortSignal,
-  onToken: () => void,
-  onEnd: () => void,
+  hooks: JobHooks,
 ): AsyncGenerator<Uint8Array, void> {
   try {
     const sequence = engine.newSequence();
@@ -60,12 +65,13 @@ async function* jobFrames(
     let spent: Spent | null = null;
     for (let request = job.request; ;) {
       const before: Spent | null = spent;
-      const events = generate(engine, sequence, request, signal, gates?.at(request.exit_layer));
+      const events = hooks.generate(engine, sequence, request, signal, gates?.at(request.exit_layer));
       let next = await events.next();
       for (; next.done !== true; next = await events.next()) {
         const settled = gates?.takeSettled();
         if (settled) yield verdictFrame(settled, null);
-        if (next.value.type === "token") onToken();
+        if (next.value.type === "token") hooks.onToken();
+        else hooks.onAnswer(sequence, request);
         yield encodeJsonFrame(next.value.type === "end" && before ? addSpent(before, next.value) : next.value);
       }
       if (next.value.type === "end") return;
@@ -84,7 +90,7 @@ async function* jobFrames(
   } catch (error) {
     if (!signal.aborted) yield encodeJsonFrame({ type: "failure", message: String(error) });
   } finally {
-    onEnd();
+    hooks.onEnd();
   }
 }
 

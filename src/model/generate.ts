@@ -49,9 +49,9 @@ export interface GenerationOutcome {
  * Generates one answer at `request.exit_layer`.
  *
  * `sequence` holds a prefix of `request.token_ids`; the rest is appended and read. It is new (empty), imported from a
- * handoff (its states are continued as they are), or warm: a caller that kept it from an earlier turn calls
+ * handoff (its states are continued as they are), or warm: a cache has filled it, or a caller that kept it from an earlier turn calls
  * `sequence.retarget(request.token_ids)` first. `usage.prompt_tokens` leaves `answer_tokens` out; `cached_tokens` is the
- * number of prompt positions whose state at the first exit was there already (T of a handoff, if the prompt is not shorter).
+ * number of prompt positions whose state up to the exit was there already (T of a handoff, if the prompt is not shorter).
  *
  * Leaving the loop early (`return`, `throw`, abort) stops the compute within one token; the sequence stays usable.
  * With `yield*` the caller gets the outcome as the value of the expression. `timings.queue_ms` is 0: waiting for a
@@ -74,7 +74,7 @@ export async function* generate(
   const promptTokens = ids.length - answer_tokens;
   const started = clock();
   takeTokens(engine, sequence, ids);
-  const cached = Math.min(sequence.computed(0), promptTokens);
+  const cached = Math.min(heldPositions(engine, sequence, exit), promptTokens);
   const seen = { all: new Set(ids), answer: counts(ids.slice(promptTokens)) };
 
   signal.throwIfAborted();
@@ -116,6 +116,7 @@ export async function* generate(
       id,
       logprob: (logits[id] ?? 0) - normaliser,
       exit,
+      ...(emitted === 1 && { cached_tokens: cached }),
       ...(request.top_logprobs > 0 && { top_logprobs: topLogprobs(logits, normaliser, request.top_logprobs) }),
     };
     if (emitted === max_tokens || sequence.length === engine.bundle.shape.context_length) {
@@ -131,6 +132,12 @@ export async function* generate(
     await turned;
     signal.throwIfAborted();
   }
+}
+
+/** Leading positions that were there before this generation: all layers of them, or a handoff. */
+function heldPositions(engine: Engine, sequence: Sequence, exit: number): number {
+  const computed = engine.exits.flatMap((last, segment) => (last <= exit ? [sequence.computed(segment)] : []));
+  return Math.max(Math.min(...computed), sequence.handedOver);
 }
 
 /** Makes `sequence` hold `ids`, of which it holds a prefix. */

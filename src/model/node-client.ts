@@ -10,6 +10,7 @@ import type { Bundle } from "./bundle.ts";
 import { EngineError } from "./errors.ts";
 import {
   type Answer,
+  type BlockName,
   type Call,
   type CallMessage,
   fromFailure,
@@ -26,6 +27,8 @@ export interface NodeEngineOptions {
   readonly threads?: number;
   /** Numerics accepted in handoffs besides the bundle's own. Default none. */
   readonly foreignNumerics?: readonly Numerics[];
+  /** Keeps blocks of prompts for later ones. Default: none. */
+  readonly cache?: NonNullable<ThreadOptions["cache"]>;
 }
 
 export interface NodeEngine {
@@ -46,6 +49,9 @@ export interface NodeEngine {
   /** Reads a prompt up to `exit` and returns its state. */
   prefill(tokenIds: readonly number[], exit: number, signal: AbortSignal): Promise<Handoff>;
 
+  /** The leading ones of these blocks that the thread's cache holds, sealed, no more than `maxBytes` of them. */
+  blocks(names: readonly BlockName[], maxBytes: number): Promise<readonly Uint8Array<ArrayBuffer>[]>;
+
   /** Ends the thread; answers under way throw. */
   close(): Promise<void>;
 }
@@ -61,6 +67,7 @@ export async function startNodeEngine(options: NodeEngineOptions): Promise<NodeE
     exits: options.exits ?? null,
     threads: options.threads ?? null,
     foreignNumerics: options.foreignNumerics ?? [],
+    cache: options.cache ?? null,
   });
   try {
     const answer = await thread.call({ type: "load" });
@@ -69,6 +76,7 @@ export async function startNodeEngine(options: NodeEngineOptions): Promise<NodeE
       ...answer.loaded,
       generate: (request, signal, handoff) => generateIn(thread, request, signal, handoff ?? null),
       prefill: (tokenIds, exit, signal) => prefillIn(thread, tokenIds, exit, signal),
+      blocks: (names, maxBytes) => blocksOf(thread, names, maxBytes),
       close: () => thread.close(),
     };
   } catch (error) {
@@ -101,6 +109,12 @@ async function prefillIn(thread: Thread, tokenIds: readonly number[], exit: numb
   const answer = await thread.cancellable({ type: "prefill", stream, tokenIds, exit }, stream, signal);
   if (answer.type !== "handoff") throw new TypeError(`the thread answered ${answer.type}`);
   return answer.handoff;
+}
+
+async function blocksOf(thread: Thread, names: readonly BlockName[], maxBytes: number) {
+  const answer = await thread.call({ type: "blocks", names, maxBytes });
+  if (answer.type !== "blocks") throw new TypeError(`the thread answered ${answer.type}`);
+  return answer.sealed;
 }
 
 interface Waiting {

@@ -17,6 +17,15 @@ export interface ThreadOptions {
   readonly exits: readonly number[] | null;
   readonly threads: number | null;
   readonly foreignNumerics: readonly Numerics[];
+  /** null: every prompt is read anew. */
+  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: "F32" | "F16" | "I8" } | null;
+}
+
+/** A block of one segment, as the cache of the thread names it. */
+export interface BlockName {
+  readonly scope: string;
+  readonly key: string;
+  readonly lastLayer: number;
 }
 
 export type Call =
@@ -35,6 +44,8 @@ export type Call =
   | { readonly type: "cancel"; readonly stream: number }
   /** Reads a prompt; `stream` only serves to cancel it. */
   | { readonly type: "prefill"; readonly stream: number; readonly tokenIds: readonly number[]; readonly exit: number }
+  /** Answers with the leading ones of these blocks that the cache holds, sealed; no more than `maxBytes` of them. */
+  | { readonly type: "blocks"; readonly names: readonly BlockName[]; readonly maxBytes: number }
   /** Frees the model after the step under way: only then can the thread be ended without the runtime crashing. */
   | { readonly type: "close" };
 
@@ -48,6 +59,7 @@ export type Answer =
   | { readonly type: "loaded"; readonly loaded: Loaded }
   | { readonly type: "event"; readonly event: TokenEvent | null }
   | { readonly type: "handoff"; readonly handoff: Handoff }
+  | { readonly type: "blocks"; readonly sealed: readonly Uint8Array<ArrayBuffer>[] }
   | { readonly type: "done" };
 
 /** An error as a structured clone: classes and their codes do not survive a thread border by themselves. */

@@ -1,6 +1,8 @@
 /** The computing thread: owns engine and sequences, answers the calls of node-protocol.ts. Started by node-client.ts. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { TokenEvent } from "../generation.ts";
+import { cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
+import { PrefixCache } from "../cache/prefix-cache.ts";
+import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import { openBundle } from "./bundle.ts";
 import { type Engine, loadEngine } from "./engine.ts";
@@ -19,12 +21,15 @@ const TIMED_BLOCKS = 4;
 interface Stream {
   readonly events: AsyncGenerator<TokenEvent, unknown> | null;
   readonly cancelled: AbortController;
+  /** Called at the answer's end. */
+  readonly onEnd?: () => void;
 }
 
 const options = workerData as ThreadOptions;
 const port = parentPort;
 if (port === null) throw new Error("node-worker.ts runs as a worker thread");
 let loading: Promise<Engine> | null = null;
+let cache: PrefixCache | null = null;
 const streams = new Map<number, Stream>();
 
 port.on("message", ({ id, call }: CallMessage) => {
@@ -49,6 +54,8 @@ async function answer(call: Call): Promise<Answer> {
       return { type: "done" };
     case "prefill":
       return { type: "handoff", handoff: await prefill(await engine(), call) };
+    case "blocks":
+      return { type: "blocks", sealed: await sealedBlocks(call) };
     case "close":
       await (await engine()).dispose();
       return { type: "done" };
@@ -63,6 +70,7 @@ async function load(): Promise<Engine> {
   const runtime = nodeRuntime(options.threads === null ? {} : { threads: options.threads });
   const loaded = await loadEngine({ bundle, source, runtime, ...(options.exits && { exits: options.exits }) });
   await loaded.warmUp();
+  if (options.cache !== null) cache = new PrefixCache({ bundle, ...options.cache });
   return loaded;
 }
 
@@ -82,20 +90,47 @@ async function describe(engine: Engine): Promise<Loaded> {
 }
 
 function open(engine: Engine, call: Extract<Call, { type: "open" }>): void {
-  const sequence =
-    call.handoff === null
-      ? engine.newSequence()
-      : Sequence.import(engine.bundle, call.handoff, options.foreignNumerics);
+  const { request, handoff } = call;
+  const sequence = handoff === null ? engine.newSequence() : imported(engine, request, handoff);
   const cancelled = new AbortController();
-  streams.set(call.stream, { events: generate(engine, sequence, call.request, cancelled.signal), cancelled });
+  if (cache === null) {
+    streams.set(call.stream, { events: generate(engine, sequence, request, cancelled.signal), cancelled });
+    return;
+  }
+  const kept = { cache, sources: [] };
+  const events = cachedGenerate(engine, kept, sequence, request, cancelled.signal);
+  // What follows an answer is nobody's wait, and nobody's failure.
+  const { signal } = new AbortController();
+  const onEnd = () => void keepAnswer(engine, kept.cache, sequence, request, signal).catch(() => undefined);
+  streams.set(call.stream, { events, cancelled, onEnd });
+}
+
+/** A prompt is read in aligned blocks on every tier; tokens of an answer are not. */
+function imported(engine: Engine, request: GenerationRequest, handoff: Handoff): Sequence {
+  const prompt = request.token_ids.length - request.answer_tokens;
+  return Sequence.import(engine.bundle, handoff, options.foreignNumerics, Math.min(prompt, handoff.positions));
+}
+
+async function sealedBlocks({ names, maxBytes }: Extract<Call, { type: "blocks" }>) {
+  const sealed: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  for (const name of names) {
+    const block = (await cache?.sealed(name)) ?? null;
+    bytes += block?.length ?? 0;
+    if (block === null || bytes > maxBytes) break;
+    sealed.push(block);
+  }
+  return sealed;
 }
 
 async function next(id: number): Promise<TokenEvent | null> {
-  const result = await streams.get(id)?.events?.next();
+  const stream = streams.get(id);
+  const result = await stream?.events?.next();
   if (result === undefined || result.done === true) {
     streams.delete(id);
     return null;
   }
+  if (result.value.type === "end") stream?.onEnd?.();
   return result.value;
 }
 
@@ -120,6 +155,7 @@ async function prefill(engine: Engine, call: Extract<Call, { type: "prefill" }>)
 
 /** An exported state is moved, not copied, to the other thread. */
 function buffersOf(answer: Answer): ArrayBuffer[] {
+  if (answer.type === "blocks") return answer.sealed.map(({ buffer }) => buffer);
   if (answer.type !== "handoff") return [];
   const { inputIds, hiddenState, pastK, pastV } = answer.handoff;
   return [inputIds, hiddenState, ...pastK, ...pastV].map((array) => array.buffer as ArrayBuffer);

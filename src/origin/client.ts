@@ -5,7 +5,7 @@
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import { Call, type OriginTimeouts } from "./call.ts";
-import { encodeHandoff } from "./handoff-codec.ts";
+import { encodeHandoff, handoffBytes } from "./handoff-codec.ts";
 import { OriginError } from "./origin-error.ts";
 import {
   errorBodySchema,
@@ -21,6 +21,13 @@ import {
 } from "./protocol.ts";
 import { importSecret, signRequest, utf8 } from "./signing.ts";
 import { TokenStream } from "./token-stream.ts";
+import {
+  decideTransfer,
+  LinkMeter,
+  type TransferDecision,
+  type TransferInputs,
+  type TransferMode,
+} from "./transfer.ts";
 import type { WireDtype } from "./wire-tensors.ts";
 
 /** Connect: a round trip and an upload. First event: a full queue and a long prompt. Idle: a token of a busy origin. */
@@ -39,6 +46,12 @@ export interface OriginClientOptions {
   readonly timeouts?: Partial<OriginTimeouts>;
   /** Of hidden states and kvCache on the wire. F32 (default) resumes exactly, F16 halves the bytes. */
   readonly wireDtype?: WireDtype;
+  /** What is known of the link; measured by every request. Default: nothing, and every handoff is sent. */
+  readonly link?: LinkMeter;
+  /** Default `auto`. */
+  readonly handoffs?: TransferMode;
+  /** Told of every decision whether a handoff is sent, or its token ids alone; for the log. */
+  readonly onHandoffDecided?: (decision: TransferDecision, inputs: TransferInputs) => void;
   /** Told when a handoff was refused and the token ids are sent in its place; for the log. */
   readonly onHandoffRefused?: (error: OriginError) => void;
 }
@@ -65,6 +78,20 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   const key = importSecret(options.secret);
   const send = options.fetch ?? ((input, init) => fetch(input, init));
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const link = options.link ?? new LinkMeter();
+
+  function worthSending(handoff: Handoff, bytes: number): boolean {
+    const inputs: TransferInputs = {
+      bytes,
+      tokenLayers: handoff.positions * handoff.exitLayer,
+      bandwidth: link.bandwidth,
+      tokenLayersPerSecond: link.tokenLayersPerSecond,
+      extraMs: 0, // the request is made in any case
+    };
+    const decision = decideTransfer(inputs, options.handoffs ?? "auto");
+    options.onHandoffDecided?.(decision, inputs);
+    return decision.move && bytes <= MAX_BODY_BYTES;
+  }
 
   /** One signed request, up to the headers of a 200. */
   async function exchange(
@@ -98,10 +125,13 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   ): Promise<AsyncIterable<TokenEvent>> {
     const call = new Call(timeouts, signal);
     try {
+      const started = Date.now();
       const response = await exchange(call, "POST", GENERATE_PATH, body, contentType);
+      link.moved(body.length, Date.now() - started);
       const isStream = response.headers.get("content-type")?.startsWith(SSE_TYPE) ?? false;
       if (!isStream || response.body === null) throw new OriginError("malformed", "the answer is no event stream");
-      return await TokenStream.open(call, response.body, request);
+      const onEnd = contentType === JSON_TYPE ? observePrefill(link, request.exit_layer) : undefined;
+      return await TokenStream.open(call, response.body, request, onEnd);
     } catch (error) {
       call.end();
       throw error;
@@ -110,8 +140,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
 
   return {
     async generate(request, handoff, signal) {
-      const body = handoff === null ? null : encodeHandoff(handoff, request, options.wireDtype);
-      if (body !== null && body.length <= MAX_BODY_BYTES) {
+      const bytes = handoff === null ? 0 : handoffBytes(handoff, options.wireDtype);
+      if (handoff !== null && worthSending(handoff, bytes)) {
+        const body = encodeHandoff(handoff, request, options.wireDtype);
         try {
           return await start(request, body, SAFETENSORS_TYPE, signal);
         } catch (error) {
@@ -135,6 +166,12 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     },
   };
 }
+
+/** Every prompt that the origin reads from token ids tells how fast it reads. */
+const observePrefill =
+  (link: LinkMeter, exit: number) =>
+  ({ usage, timings }: Extract<TokenEvent, { type: "end" }>): void =>
+    link.computed((usage.prompt_tokens - usage.cached_tokens) * exit, timings.prefill_ms);
 
 /** Whether token ids may do better: a 4xx, or an engine that finds out only when it starts. */
 const isHandoffRefusal = (error: unknown): error is OriginError =>

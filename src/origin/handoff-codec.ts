@@ -43,6 +43,12 @@ export interface DecodedHandoff {
 /** Name of a layer's tensor, i = 0-based layer index. */
 const layerName = (part: "past_k" | "past_v", i: number): string => `${part}.${i}`;
 
+/** Bytes of a handoff's tensors on the wire, without the header. */
+export function handoffBytes({ inputIds, hiddenState, pastK, pastV }: Handoff, dtype: WireDtype = "F32"): number {
+  const floats = [hiddenState, ...pastK, ...pastV].reduce((sum, { length }) => sum + length, 0);
+  return inputIds.byteLength + floats * (dtype === "F32" ? 4 : 2);
+}
+
 /**
  * Writes a body.
  * @param dtype F32 resumes exactly; F16 halves the bytes.

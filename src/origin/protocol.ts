@@ -4,6 +4,7 @@
  *   POST /v1/generate   signed; JSON (`generationRequestSchema`) or a safetensors handoff (handoff-codec.ts)
  *                       → 200 `text/event-stream`: one `data: <TokenEvent>` per event, the last one is `end`;
  *                         a failure in mid-stream is one `data: {"error": …}`; lines that start with `:` are pings
+ *   GET  /v1/blocks     signed → sealed blocks of the prefix cache, signed (docs/protocol.md)
  *   GET  /v1/info       signed → `originInfoSchema`
  *   GET  /metrics       signed → Prometheus text; the three `METRIC_…` below are part of the protocol
  *   GET  /healthz       open   → 200 `{"status":"ok"}`, 503 `{"status":"draining"}`
@@ -18,11 +19,13 @@ export const ORIGIN_PROTOCOL = "sortie-origin/1";
 
 export const GENERATE_PATH = "/v1/generate";
 export const INFO_PATH = "/v1/info";
+export const BLOCKS_PATH = "/v1/blocks";
 export const METRICS_PATH = "/metrics";
 export const HEALTH_PATH = "/healthz";
 
 export const JSON_TYPE = "application/json";
 export const SAFETENSORS_TYPE = "application/vnd.safetensors";
+export const BLOCKS_TYPE = "application/vnd.sortie.blocks";
 export const SSE_TYPE = "text/event-stream";
 
 /** Bytes of a request. A handoff leaves the edge in one RPC message (at most 32 MiB) and shares 128 MB with the model. */
@@ -37,6 +40,8 @@ export const MAX_TOKEN_IDS = 128 * 1024;
 export const MAX_LAYERS = 256;
 /** Bytes of one line of the answer: an event with 20 `top_logprobs` takes about 1 KB. */
 export const MAX_EVENT_LINE_BYTES = 16 * 1024;
+/** Blocks that one request may ask for: 2,048 tokens, and 5 KB of an address. */
+export const MAX_BLOCKS = 64;
 /** Milliseconds between pings: proxies cut streams that are silent for 30 s when writing. */
 export const PING_INTERVAL_MS = 15_000;
 
@@ -125,6 +130,7 @@ export const REFUSAL_CODES = [
   "body_too_large",
   "content_type_unsupported",
   "not_found",
+  "blocks_unknown",
   "origin_overloaded",
   "origin_draining",
   "origin_failed",

@@ -5,6 +5,7 @@ import type { TokenEvent } from "../generation.ts";
 import { HandoffError } from "../model/errors.ts";
 import type { NodeEngine } from "../model/node-client.ts";
 import {
+  BLOCKS_PATH,
   GENERATE_PATH,
   type HandoffRefusalCode,
   HEALTH_PATH,
@@ -15,13 +16,14 @@ import {
   SSE_TYPE,
 } from "./protocol.ts";
 import { answerStream } from "./server-answer.ts";
+import { answerBlocks } from "./server-blocks.ts";
 import type { Metrics, Outcome } from "./server-metrics.ts";
 import type { RequestQueue } from "./server-queue.ts";
 import { type Accepted, readGenerate, readSigned, refuse } from "./server-requests.ts";
 import type { NonceStore } from "./signing.ts";
 
 /** The engine as the routes need it. */
-export type OriginEngine = Pick<NodeEngine, "bundle" | "exits" | "prefillTokensPerSecond" | "generate">;
+export type OriginEngine = Pick<NodeEngine, "bundle" | "exits" | "prefillTokensPerSecond" | "generate" | "blocks">;
 
 /** One line of the log: never text, never token ids. */
 export type LogLine = { readonly level: "info" | "warn" | "error"; readonly event: string } & Readonly<
@@ -52,6 +54,13 @@ export function createOriginApp(deps: OriginDeps): Hono {
   app.get(INFO_PATH, async (c) => {
     await readSigned(c.req.raw, key, nonces);
     return c.json(info(engine));
+  });
+
+  app.get(BLOCKS_PATH, async (c) => {
+    await readSigned(c.req.raw, key, nonces);
+    const answer = await answerBlocks(c.req.raw, key, engine);
+    metrics.blocksGiven(answer.status === 200);
+    return answer;
   });
 
   app.get(METRICS_PATH, async (c) => {

@@ -11,6 +11,7 @@ const COUNTERS = {
   sortie_origin_prompt_tokens_total: "Prompt tokens of finished answers, by how they were read: computed or cached.",
   sortie_origin_requests_total: "Requests to generate, by outcome.",
   sortie_origin_handoffs_total: "Handoffs accepted.",
+  sortie_origin_blocks_answers_total: "Requests for blocks of the prefix cache, by whether it held any.",
   sortie_origin_prefill_seconds_total: "Seconds spent reading the prompts of finished answers.",
   sortie_origin_decode_seconds_total: "Seconds spent writing finished answers.",
 } as const;
@@ -31,6 +32,10 @@ export class Metrics {
 
   handoffAccepted(): void {
     this.#add("sortie_origin_handoffs_total", 1);
+  }
+
+  blocksGiven(held: boolean): void {
+    this.#add("sortie_origin_blocks_answers_total", 1, `{held="${held}"}`);
   }
 
   requestEnded(outcome: Outcome): void {

@@ -7,6 +7,10 @@ import { parseArgs } from "node:util";
 const DEFAULT_ACTIVE = "8";
 /** Requests waiting: four rounds, what a client's patience of 30 s covers. */
 const DEFAULT_QUEUE = "32";
+/** Megabytes of blocks: the prompts of some hundred conversations at SmolLM2-135M's shape. */
+const DEFAULT_CACHE_MB = "512";
+/** Seconds after which a block is computed anew. */
+const CACHE_TTL_SECONDS = 3_600;
 /** Characters of ORIGIN_SECRET: 16 random characters are beyond guessing. */
 const MIN_SECRET_LENGTH = 16;
 
@@ -20,6 +24,7 @@ ORIGIN_SECRET (at least ${MIN_SECRET_LENGTH} characters). SIGTERM and Ctrl-C let
   --port PORT    default 8788; 0 takes a free one and the ready line names it
   --active N     answers computed at once (default ${DEFAULT_ACTIVE})
   --queue N      requests that may wait, beyond that 503 (default ${DEFAULT_QUEUE})
+  --cache-mb N   megabytes for prompts that were read before (default ${DEFAULT_CACHE_MB}); 0: none
   --threads N    threads of one operator (default: one a core)
   --help         this text`;
 
@@ -31,6 +36,8 @@ export interface ServerSettings {
   readonly queue: number;
   /** null: the engine's default. */
   readonly threads: number | null;
+  /** null: no prefix cache. */
+  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: "F32" } | null;
   readonly secret: string;
 }
 
@@ -46,6 +53,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     port: { ...string, default: "8788" },
     active: { ...string, default: DEFAULT_ACTIVE },
     queue: { ...string, default: DEFAULT_QUEUE },
+    "cache-mb": { ...string, default: DEFAULT_CACHE_MB },
     threads: string,
     help: { type: "boolean", default: false },
   });
@@ -62,6 +70,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     active: integer("active", values.active, 1, 1_024),
     queue: integer("queue", values.queue, 0, 65_536),
     threads: values.threads === undefined ? null : integer("threads", values.threads, 1, 1_024),
+    cache: cacheOf(integer("cache-mb", values["cache-mb"], 0, 1_048_576)),
     secret,
   };
   if (!existsSync(join(values.bundle, "bundle.json"))) {
@@ -70,6 +79,10 @@ export function readSettings(args: string[], secret: string | undefined): Server
     );
   }
   return settings;
+}
+
+function cacheOf(megabytes: number): ServerSettings["cache"] {
+  return megabytes === 0 ? null : { maxBytes: megabytes * 1e6, ttlMs: CACHE_TTL_SECONDS * 1_000, dtype: "F32" };
 }
 
 function integer(name: string, text: string, min: number, max: number): number {

@@ -34,7 +34,8 @@ try {
 
 async function start(settings: ServerSettings): Promise<void> {
   const threads = settings.threads === null ? {} : { threads: settings.threads };
-  const engine = await startNodeEngine({ directory: settings.bundle, ...threads });
+  const cache = settings.cache === null ? {} : { cache: settings.cache };
+  const engine = await startNodeEngine({ directory: settings.bundle, ...threads, ...cache });
   const queue = new RequestQueue({ active: settings.active, waiting: settings.queue });
   const end = new AbortController();
   let drainingSince: number | null = null;

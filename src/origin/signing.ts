@@ -52,6 +52,30 @@ export async function signRequest(
   };
 }
 
+/**
+ * The signature of an answer whose body must be believed: HMAC over the lines `sortie-origin/1`, `200`, the request's
+ * nonce, the body's digest.
+ */
+export async function signAnswer(key: CryptoKey, nonce: string, digest: string): Promise<string> {
+  return toHex(new Uint8Array(await crypto.subtle.sign("HMAC", key, answerText(nonce, digest))));
+}
+
+/** Whether an answer is the one that was signed for this request. */
+export async function verifyAnswer(
+  key: CryptoKey,
+  nonce: string,
+  headers: Headers,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
+  const [digest, signature] = [headers.get(DIGEST_HEADER), headers.get(SIGNATURE_HEADER)];
+  if (digest === null || signature === null || !HEX.digest.test(signature)) return false;
+  if ((await bodyDigest(body)) !== digest) return false;
+  return crypto.subtle.verify("HMAC", key, fromHex(signature), answerText(nonce, digest));
+}
+
+const answerText = (nonce: string, digest: string): Uint8Array<ArrayBuffer> =>
+  utf8([ORIGIN_PROTOCOL, "200", nonce, digest].join("\n"));
+
 /** SHA-256 of a body, lower-case hex. */
 export async function bodyDigest(body: Uint8Array<ArrayBuffer>): Promise<string> {
   return toHex(await sha256(body));

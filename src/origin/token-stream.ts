@@ -16,6 +16,7 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
   readonly #call: Call;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #request: GenerationRequest;
+  readonly #onEnd: ((end: Extract<TokenEvent, { type: "end" }>) => void) | undefined;
   readonly #parser = new SseParser(MAX_EVENT_LINE_BYTES);
   readonly #payloads: string[] = [];
   /** Tokens so far by exit layer, to hold the usage against. */
@@ -25,15 +26,26 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
   #first: IteratorResult<TokenEvent, undefined> | null = null;
   #state: "open" | "ended" | "closed" = "open";
 
-  private constructor(call: Call, body: ReadableStream<Uint8Array>, request: GenerationRequest) {
+  private constructor(
+    call: Call,
+    body: ReadableStream<Uint8Array>,
+    request: GenerationRequest,
+    onEnd: ((end: Extract<TokenEvent, { type: "end" }>) => void) | undefined,
+  ) {
+    this.#onEnd = onEnd;
     this.#call = call;
     this.#reader = body.getReader();
     this.#request = request;
   }
 
   /** Waits for the first event: a stream that is given out has begun. @throws as `next` */
-  static async open(call: Call, body: ReadableStream<Uint8Array>, request: GenerationRequest): Promise<TokenStream> {
-    const stream = new TokenStream(call, body, request);
+  static async open(
+    call: Call,
+    body: ReadableStream<Uint8Array>,
+    request: GenerationRequest,
+    onEnd?: (end: Extract<TokenEvent, { type: "end" }>) => void,
+  ): Promise<TokenStream> {
+    const stream = new TokenStream(call, body, request, onEnd);
     stream.#first = await stream.next();
     return stream;
   }
@@ -50,7 +62,10 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
     if (this.#state === "open") {
       try {
         const event = await this.#readEvent();
-        if (event.type === "end") this.#state = "ended";
+        if (event.type === "end") {
+          this.#state = "ended";
+          this.#onEnd?.(event);
+        }
         return { done: false, value: event };
       } catch (error) {
         this.#close();

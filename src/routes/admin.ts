@@ -8,6 +8,7 @@ import {
   type TenantBody,
 } from "../api/admin-schemas.ts";
 import { readBody } from "../api/json-body.ts";
+import { createResponseClient } from "../cache/response-client.ts";
 import { LOCAL_ADMIN_TOKEN, settings } from "../env.ts";
 import { ApiError } from "../errors.ts";
 import { formatUsd } from "../money.ts";
@@ -53,6 +54,14 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
       const set = (await known(c, name)) && (await tenants(c.env).tenant(name).setLimit(budget, limit));
       if (!set) throw notFound(`The tenant '${name}' has no budget '${budget}'.`, "budget_not_found");
       return c.json({ budget, limit_usd: formatUsd(limit) });
+    })
+    .delete("/tenants/:name/cache", async (c) => {
+      const name = nameOf(c);
+      const epoch = (await known(c, name)) ? await tenants(c.env).tenant(name).purgeCache() : null;
+      if (epoch === null) throw noTenant(name);
+      // From here on nothing of it is found; what follows frees the room.
+      const responses = createResponseClient({ namespace: c.env.RESPONSES, ttlMs: settings(c.env).responseTtlMs });
+      return c.json({ name, epoch, answers: await responses.purge(name) });
     })
     .post("/tenants/:name/keys", async (c) => {
       const name = nameOf(c);

@@ -17,6 +17,8 @@ export interface Asked {
   readonly form: AnswerForm;
   readonly stream: boolean;
   readonly view: AnswerView;
+  /** Asked twice, it has the same answer. */
+  readonly deterministic: boolean;
 }
 
 /** The streaming fields of a body, as {@link Asked} has them. */
@@ -24,19 +26,23 @@ export function viewOf(
   body: {
     stream?: boolean | null | undefined;
     stream_options?: { include_usage?: unknown; include_sortie?: unknown } | null | undefined;
+    temperature?: number | null | undefined;
+    seed?: number | null | undefined;
   },
   logprobs: boolean,
-): Pick<Asked, "stream" | "view"> {
+): Pick<Asked, "stream" | "view" | "deterministic"> {
   const options = body.stream_options;
   return {
     stream: body.stream === true,
+    deterministic: body.temperature === 0 || typeof body.seed === "number",
     view: { logprobs, includeUsage: options?.include_usage === true, includeSortie: options?.include_sortie === true },
   };
 }
 
 /** Asks the flow and tells its answer. @throws what the flow throws before its first token */
 export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Promise<Response> {
-  const { request, form, view } = asked;
+  const { form, view } = asked;
+  const request = { ...asked.request, ...cachingOf(c.req.header("cache-control"), asked.deterministic) };
   const reader = new AbortController(); // aborted when the answer's stream is cancelled
   const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
   const deps = await flow.chatDeps(c.env, c.req.raw);
@@ -49,6 +55,7 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   const head = headOf(form, answer, fingerprint);
   const choices = request.prompts.length * request.choices;
   for (const [name, value] of Object.entries(answer.headers)) c.header(name, value);
+  if (answer.cache !== undefined) c.header("x-sortie-cache", answer.cache);
   if (!asked.stream) {
     const { pieces, end } = await collect(events, choices);
     setRouteHeaders(c, end.route);
@@ -60,6 +67,17 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   const frames = answerFrames(form, head, view, choices, events, told);
   setRouteHeaders(c, answer.route);
   return c.body(eventStream(frames, { onCancel: (reason) => reader.abort(reason) }), 200, SSE_HEADERS);
+}
+
+/** What a client allows of the response cache (RFC 9111, section 5.2.1). */
+export function cachingOf(cacheControl: string | undefined, deterministic: boolean): Pick<ChatRequest, "caching"> {
+  if (!deterministic) return {};
+  const directives = (cacheControl ?? "")
+    .toLowerCase()
+    .split(",")
+    .map((directive) => directive.trim());
+  const store = !directives.includes("no-store");
+  return { caching: { read: store && !directives.includes("no-cache"), store } };
 }
 
 function headOf({ idPrefix }: AnswerForm, { model }: ChatAnswer, fingerprint: string): AnswerHead {

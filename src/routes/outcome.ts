@@ -93,7 +93,7 @@ export function recordOf(
     exit,
     tier,
     route: reason,
-    cache: null,
+    cache: answer.cache ?? null,
     finishReasons: end?.finishReasons ?? [],
     inputTokens: end?.usage.prompt_tokens ?? answer.promptTokens,
     cachedTokens: end?.usage.cached_tokens ?? 0,

@@ -23,7 +23,7 @@ export function routeAdmin(flow: Flow): Hono<AppEnv> {
 
 /** Somebody of a tenant, or somebody whom nothing narrows. @throws ApiError 404 */
 async function callerOf(c: Context<AppEnv>, { tenants }: Flow, name: string | null): Promise<Caller> {
-  const anybody = { tenant: name ?? "", keyId: "", limits: NO_KEY_LIMITS };
+  const anybody = { tenant: name ?? "", keyId: "", limits: NO_KEY_LIMITS, cacheEpoch: 0 };
   if (name === null) return { ...anybody, policy: { exits: null, prices: DEFAULT_PRICES } };
   const all = tenants(c.env);
   const view = (await all.directory.has(name)) ? await all.tenant(name).describe() : null;

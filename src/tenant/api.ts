@@ -15,6 +15,8 @@ export interface Caller {
   readonly keyId: string;
   readonly limits: KeyLimits;
   readonly policy: Pick<Policy, "exits" | "prices" | keyof Narrowing>;
+  /** Part of every name in a cache: a purge makes it another. */
+  readonly cacheEpoch: number;
 }
 
 export interface ReserveRequest {
@@ -100,6 +102,8 @@ export interface TenantApi {
   setLimit(budget: string, limit: MicroUsd): Promise<boolean>;
   /** Ends every access; records stay. @returns false when it was closed, or never there */
   close(): Promise<boolean>;
+  /** What was cached for it until now is found no more. @returns the new epoch; null when there is no such tenant */
+  purgeCache(): Promise<number | null>;
   describe(): Promise<TenantView | null>;
   createKey(key: NewKey): Promise<NewKeyAnswer>;
   /** @returns false when there is no such key, or it was revoked before */

@@ -67,6 +67,8 @@ export const priceListSchema = z.strictObject({
   full_depth: priceSchema,
   /** By exit layer (decimal): instead of the proportion. */
   exits: z.record(z.string().regex(/^[1-9][0-9]{0,2}$/), priceSchema),
+  /** Percent of the price of its tokens that an answer of the response cache costs. */
+  hit_percent: z.int().min(0).max(100).optional(),
 });
 export type PriceList = z.infer<typeof priceListSchema>;
 

@@ -65,6 +65,15 @@ export function fullDepthCost(prices: PriceList, deepest: number, tokens: readon
   return lines.reduce((sum, { cost }) => sum + cost, 0);
 }
 
+/** What of the price of its tokens a stored answer costs, when tenants.toml does not say. */
+const HIT_PERCENT = 10;
+
+/** Prices an answer that another request has computed. @param tokens the prompt's all cached */
+export function pricedHit(prices: PriceList, deepest: number, tokens: readonly ExitTokens[]): UsageLine[] {
+  const percent = prices.hit_percent ?? HIT_PERCENT;
+  return priced(prices, deepest, tokens).map((line) => ({ ...line, cost: Math.ceil((line.cost * percent) / 100) }));
+}
+
 /**
  * The most a request can cost when only these exits may run it, whichever of them does and whatever is cached.
  * @param maxTokens of all its choices together

@@ -64,6 +64,7 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (hour, key_id, exit, tier)
   ) WITHOUT ROWID;
   `,
+  `ALTER TABLE tenant ADD COLUMN cache_epoch INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 /** The version of the tables; 0 when there are none. Reads only. */

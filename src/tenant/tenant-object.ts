@@ -42,7 +42,8 @@ export class TenantLedger extends DurableObject implements TenantApi {
     const key = findKey(open?.keys ?? [], digest, Date.now());
     if (open === null || key === null) return null;
     const { budgets: _, rates: __, ...policy } = open.row.policy;
-    return { tenant: open.row.name, keyId: key.id, limits: key.limits, policy };
+    const { name, cacheEpoch } = open.row;
+    return { tenant: name, keyId: key.id, limits: key.limits, policy, cacheEpoch };
   }
 
   async reserve({ keyId, leaseMs, ...request }: ReserveRequest): Promise<ReserveAnswer> {
@@ -93,7 +94,7 @@ export class TenantLedger extends DurableObject implements TenantApi {
       if (same && changes.length === 0) return { ok: true, changed: false };
       const after = [...keys.filter(({ id }) => !changes.some((key) => key.id === id)), ...changes];
       if (after.filter((key) => isValid(key, now)).length > MAX_KEYS) return { ok: false, reason: "too_many_keys" };
-      writeTenant(this.#sql, { name, policy, appliedAt: now, closedAt: null });
+      writeTenant(this.#sql, { name, policy, appliedAt: now, closedAt: null, cacheEpoch: before?.cacheEpoch ?? 0 });
       for (const key of changes) putKey(this.#sql, key);
       return { ok: true, changed: true };
     });
@@ -119,6 +120,15 @@ export class TenantLedger extends DurableObject implements TenantApi {
     writeTenant(this.#sql, { ...tenant.row, closedAt: Date.now() });
     this.#memory.load();
     return true;
+  }
+
+  async purgeCache(): Promise<number | null> {
+    const { tenant } = this.#memory;
+    if (tenant === null) return null;
+    const cacheEpoch = tenant.row.cacheEpoch + 1;
+    writeTenant(this.#sql, { ...tenant.row, cacheEpoch });
+    this.#memory.load();
+    return cacheEpoch;
   }
 
   async describe(): Promise<TenantView | null> {

@@ -62,7 +62,9 @@ test("what the edge read is not read again, and the answer is the exit's own", a
     expect(routed.headers.get("x-sortie-tier")).toBe("origin");
     if (routed.headers.get("x-sortie-route")?.includes("gate=prefill") !== true) continue;
     handedOff += 1;
-    expect(routed.usage.prompt_tokens_details.cached_tokens).toBe(routed.usage.prompt_tokens);
+    const { handoff_positions: positions } = await server.logged("generate", routed.headers.get("x-request-id") ?? "");
+    expect(positions).toBe(routed.usage.prompt_tokens);
+    expect(routed.usage.prompt_tokens_details.cached_tokens).toBe(0); // it was read, for this very request
     const fixed = await ask(`tiny:exit-${routed.headers.get("x-sortie-exit")}`, messages);
     expect(fixed.usage.prompt_tokens_details.cached_tokens).toBe(0);
     if (fixed.text !== routed.text) different += 1;

@@ -21,6 +21,7 @@ export const CALLER: Caller = {
   keyId: "key_1",
   limits: NO_KEY_LIMITS,
   policy: { exits: null, prices: DEFAULT_PRICES },
+  cacheEpoch: 0,
 };
 
 /** Tenants that know one key, and no more. */

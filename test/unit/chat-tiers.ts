@@ -130,7 +130,8 @@ export function scripted(tiers: Tiers = {}) {
     bytesOf: (id: number) => Uint8Array.of(id),
   };
   const deps = {
-    settings: { edgeExits: [3, 6] },
+    settings: { edgeExits: [3, 6], sharedSystemPrompts: [] },
+    responses: null,
     health: new TierHealth(),
     catalogue: { bundle, tokenizer, template: { encode: () => [7, 8] }, router: hard ? ROUTER : null },
     edge: {

@@ -7,6 +7,7 @@ import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames, type Frame }
 import { edgeJsonEventSchema, type EdgeJob } from "../../src/edge/job.ts";
 import { runJob } from "../../src/edge/run-job.ts";
 import { loadEngine } from "../../src/model/engine.ts";
+import { generate } from "../../src/model/generate.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
 import type { Router } from "../../src/policy/router.ts";
 import { KV_WIDTH, mockModel, VOCABULARY, WIDTH } from "./model-mock.ts";
@@ -141,6 +142,8 @@ describe("a job", () => {
     const engine = await loadEngine({ bundle, source, runtime, ...(exits && { exits }) });
     const counts = { tokens: 0, ended: 0 };
     const stream = runJob({ engine, router: HALF }, edgeJob, never, {
+      generate,
+      onAnswer: () => undefined,
       onToken: () => void (counts.tokens += 1),
       onEnd: () => void (counts.ended += 1),
     });

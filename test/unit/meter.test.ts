@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ApiError } from "../../src/errors.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { Meter, type MeterOptions } from "../../src/meter.ts";
-import { DEFAULT_PRICES, fullDepthCost, priced, type UsageLine } from "../../src/tenant/pricing.ts";
+import { DEFAULT_PRICES, fullDepthCost, priced, pricedHit, type UsageLine } from "../../src/tenant/pricing.ts";
 
 const LEASE_MS = 60_000;
 const EDGE = { exit: 3, tier: "edge" } as const;
@@ -33,6 +33,7 @@ function metering(change: Partial<MeterOptions> = {}) {
       prompts: [100],
       price: (used) => priced(DEFAULT_PRICES, 12, used),
       fullDepthCost: (used) => fullDepthCost(DEFAULT_PRICES, 12, used),
+      priceHit: (used) => pricedHit(DEFAULT_PRICES, 12, used),
       renew: async (lines) => renewed.push(lines) > 0,
       settle: async (lines) => settled.push(lines),
       ...change,

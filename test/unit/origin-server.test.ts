@@ -68,6 +68,7 @@ function countingEngine(options: { tokenMs?: number; failAt?: number; refuseHand
     },
     exits: [3, 6],
     prefillTokensPerSecond: 100,
+    blocks: async () => [],
     async *generate(asked, signal, given) {
       if (given !== undefined && options.refuseHandoff === true) throw new HandoffError("shape", "not that shape");
       counts.running++;

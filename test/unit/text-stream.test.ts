@@ -15,7 +15,8 @@ function setup(text: string, stop: readonly string[]) {
   async function* source(): AsyncGenerator<TokenEvent, void> {
     for (const char of chars) {
       state.given += 1;
-      yield { type: "token", id: char.codePointAt(0) ?? 0, logprob: -1, exit: 3 };
+      const first = state.given === 1 && { cached_tokens: 3 };
+      yield { type: "token", id: char.codePointAt(0) ?? 0, logprob: -1, exit: 3, ...first };
     }
     yield {
       type: "end",
@@ -46,7 +47,7 @@ function setup(text: string, stop: readonly string[]) {
     stop,
     route: () => route,
     promptTokens: 4,
-    cachedTokens: 2,
+    handedOver: 2,
   });
   return { events, state };
 }
@@ -85,7 +86,7 @@ describe("textStream", () => {
     expect(all.at(-1)).toMatchObject({
       finishReason: "stop",
       timings: null,
-      usage: { prompt_tokens: 4, cached_tokens: 2, completion_tokens_by_exit: { "3": 8 } },
+      usage: { prompt_tokens: 4, cached_tokens: 1, completion_tokens_by_exit: { "3": 8 } },
     });
   });
 

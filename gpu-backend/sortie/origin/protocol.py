@@ -83,6 +83,14 @@ class SpeculativeSchema(Strict):
     drafts: int = Field(4, gt=0, le=MAX_DRAFTS)
 
 
+class CacheScope(Strict):
+    """`cacheScopeSchema`: whose blocks a prefix cache may read and leave (docs/protocol.md)."""
+
+    scope: str = Field(pattern=r"^[a-z0-9-]{1,63}/[0-9]{1,9}$")
+    shared_tokens: int = Field(ge=0)
+    continued: bool = False
+
+
 DecodingSchema = Annotated[EarlyExitSchema | SpeculativeSchema, Field(discriminator="kind")]
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -98,6 +106,7 @@ class GenerationRequest(Strict):
     sampling: SamplingSchema
     top_logprobs: int = Field(0, ge=0, le=MAX_TOP_LOGPROBS)
     stop_token_ids: list[TokenId] = Field(max_length=16)
+    cache: CacheScope | None = None
     decoding: DecodingSchema | None = None
 
 

@@ -1,5 +1,6 @@
 /** The tenants' own objects without a runtime: each over a database in memory, as the platform would give it. */
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { ResponseCache } from "../../../src/cache/response-object.ts";
 import type { TenantNamespaces } from "../../../src/tenant/client.ts";
 import { TenantDirectory } from "../../../src/tenant/directory-object.ts";
 import { TenantLedger } from "../../../src/tenant/tenant-object.ts";
@@ -46,7 +47,21 @@ function namespace(Class: ObjectClass): DurableObjectNamespace {
   return { idFromName: (name: string) => name, get } as unknown as DurableObjectNamespace;
 }
 
+/** Of objects that are called by `fetch`. */
+function fetched(Class: new (ctx: DurableObjectState, env: never) => ResponseCache): DurableObjectNamespace {
+  const objects = namespace(Class);
+  const get = (id: DurableObjectId) => {
+    const object = objects.get(id) as unknown as ResponseCache;
+    return { fetch: (url: string, init: RequestInit) => object.fetch(new Request(url, init)) };
+  };
+  return { idFromName: (name: string) => name, get } as unknown as DurableObjectNamespace;
+}
+
 /** Fresh namespaces, in which nobody was applied. */
-export function memoryNamespaces(): TenantNamespaces {
-  return { TENANT: namespace(TenantLedger), DIRECTORY: namespace(TenantDirectory) };
+export function memoryNamespaces(): TenantNamespaces & { readonly RESPONSES: DurableObjectNamespace } {
+  return {
+    TENANT: namespace(TenantLedger),
+    DIRECTORY: namespace(TenantDirectory),
+    RESPONSES: fetched(ResponseCache),
+  };
 }

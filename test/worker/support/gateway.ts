@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Of an origin; empty: the edge answers alone. */
   readonly originUrl: string;
   readonly leaseSeconds?: number;
+  /** Of the origin. */
+  readonly originSecret?: string;
 }
 
 export interface Gateway {
@@ -54,16 +56,17 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
           compatibilityFlags: ["enable_request_signal", "request_signal_passthrough"],
           manifest: { mainModule: "index.js", modules },
           assets: { directory: join(ROOT, "build", "bundle"), runWorkerFirst: true, hasUserWorker: true },
-          exports: { EdgeExit: exported, TenantLedger: exported, TenantDirectory: exported },
+          exports: { EdgeExit: exported, TenantLedger: exported, TenantDirectory: exported, ResponseCache: exported },
           env: {
             ASSETS: { type: "assets" },
             EDGE_EXIT: object("EdgeExit"),
             TENANT: object("TenantLedger"),
             DIRECTORY: object("TenantDirectory"),
+            RESPONSES: object("ResponseCache"),
             ADMIN_TOKEN: text(ADMIN_TOKEN),
             EDGE_EXITS: text("3,6"),
             ORIGIN_URL: text(options.originUrl),
-            ORIGIN_SECRET: text("a secret of some length"),
+            ORIGIN_SECRET: text(options.originSecret ?? "a secret of some length"),
             LEASE_SECONDS: text(String(options.leaseSeconds ?? 60)),
           },
         },
