@@ -131,7 +131,7 @@ export async function* replayed(
     for (const [exit, tokens] of Object.entries(usage.completion_tokens_by_exit)) {
       while ((told.get(Number(exit)) ?? 0) < tokens) count(Number(exit)); // of a stop sequence
     }
-    yield { ...event, usage: { ...usage, cached_tokens: usage.prompt_tokens }, ...meter.charge() };
+    yield { ...event, usage: { ...usage, cached_tokens: usage.prompt_tokens }, charge: meter.charge() };
   }
 }
 
