@@ -8,9 +8,11 @@ import { parseArgs } from "node:util";
 import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
 import { openBundle } from "../src/model/bundle.ts";
 import { folderSource } from "../src/model/node-source.ts";
+import { OTLP_VARIABLE } from "../src/origin/server-tracing.ts";
 import { build } from "./build.ts";
 import { buildPages } from "./build/pages.ts";
 import { killAll, start, stopAll } from "./dev/children.ts";
+import { tracedOptions } from "./dev/traced-config.ts";
 import { warmUp } from "./dev/warm-up.ts";
 import { adminClient } from "./tenants/admin-client.ts";
 import { readTenantsFile } from "./tenants/file.ts";
@@ -31,6 +33,7 @@ in Cloudflare's runtime. No account, no network, no GPU.
   PORT=8787        port of the Worker
   --bundle DIR     serve another bundle (npm run export -- --help); default build/bundle, built if missing
   --state DIR      where tenants, keys and usage are kept; default .wrangler/state
+  --otlp URL       send the spans of both tiers to an OpenTelemetry collector, e.g. http://127.0.0.1:4318
   --verbose        show every line of both servers
   --help           this text`;
 
@@ -38,6 +41,7 @@ const { values } = parseArgs({
   options: {
     bundle: { type: "string" },
     state: { type: "string" },
+    otlp: { type: "string" },
     verbose: { type: "boolean" },
     help: { type: "boolean" },
   },
@@ -76,7 +80,7 @@ try {
     "origin",
     process.execPath,
     ["src/origin/server.ts", "--bundle", folder, "--port", "0"],
-    { ...process.env, ORIGIN_SECRET: secret },
+    { ...process.env, ORIGIN_SECRET: secret, ...(values.otlp !== undefined && { [OTLP_VARIABLE]: values.otlp }) },
     showLine,
   );
   const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
@@ -89,6 +93,7 @@ try {
     join(BIN, "wrangler"),
     [
       "dev",
+      ...(values.otlp === undefined ? [] : tracedOptions(values.otlp)),
       "--ip",
       "127.0.0.1",
       "--port",

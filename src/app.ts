@@ -20,6 +20,7 @@ import { publishRefusal } from "./routes/publish.ts";
 import { traffic } from "./routes/traffic.ts";
 import { routeAdmin } from "./routes/route-admin.ts";
 import { usage } from "./routes/usage.ts";
+import { inSpan } from "./telemetry/span.ts";
 import { RATE_HEADERS } from "./tenant/headers.ts";
 import { bearerKey } from "./tenant/keys.ts";
 import { wrongKey } from "./tenant/refusal-error.ts";
@@ -108,7 +109,7 @@ function authenticate({ tenants }: Flow): MiddlewareHandler<AppEnv> {
         "You did not provide an API key. Send it in the Authorization header: 'Authorization: Bearer YOUR_KEY'.",
       );
     }
-    const caller = await tenants(c.env).authenticate(presented);
+    const caller = await inSpan("authenticate", {}, () => tenants(c.env).authenticate(presented));
     if (caller === null) throw wrongKey("Incorrect API key provided.");
     c.set("caller", caller);
     await next();

@@ -27,8 +27,10 @@ import {
 import { targetFor } from "./policy/targets.ts";
 import { encodePrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
+import { inSpan, traceparent } from "./telemetry/span.ts";
 import { textStream } from "./text-stream.ts";
 import { TierHealth } from "./tier-health.ts";
+import { tracedEdge, tracedOrigin } from "./traced.ts";
 
 /** What one request's flow may use. */
 export interface ChatDeps {
@@ -53,7 +55,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
   const catalogue = await loadCatalogue(env);
   const { bundle } = catalogue;
   const config = settings(env);
-  const edge = createEdgeClient({
+  const edgeClient = createEdgeClient({
     namespace: env.EDGE_EXIT,
     shards: config.edgeShards,
     location: typeof request.cf?.colo === "string" ? request.cf.colo : "local",
@@ -69,14 +71,17 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
   const origin =
     config.origin === null
       ? null
-      : createOriginClient({
-          ...config.origin,
-          link,
-          handoffs: config.handoffs,
-          onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
-        });
+      : tracedOrigin(
+          createOriginClient({
+            ...config.origin,
+            link,
+            handoffs: config.handoffs,
+            onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
+            traceparent,
+          }),
+        );
   const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
-  return { settings: config, catalogue, edge, origin, health, responses };
+  return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses };
 }
 
 /**
@@ -90,12 +95,13 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
   const asked = exitsAsked(request, payer.caller, deploymentOf(deps));
   const scope = `${payer.caller.tenant}/${payer.caller.cacheEpoch}`;
   const read = await Promise.all(request.prompts.map((prompt, at) => readPrompt(deps, request, prompt, at, scope)));
-  const payment = await reserve(payer, request, {
+  const bill = {
     generations: read.map(({ generation }) => generation),
     exits: asked.payable,
     deepest: Math.max(...bundle.exits),
     exitFixed: asked.policy.kind === "fixed",
-  });
+  };
+  const payment = await inSpan("reserve", {}, () => reserve(payer, request, bill));
   const { meter } = payment;
   const charge = (): Charge => meter.charge();
   async function compute(): Promise<Flown> {
@@ -231,7 +237,7 @@ interface Watched extends Served {
 function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[] {
   const { deps, request, payment, signal } = running;
   const { meter } = payment;
-  const plan = decide(running, read);
+  const plan = inSpan("gate.prompt", {}, () => decide(running, read));
   const generation = { ...read.generation, max_tokens: Math.min(read.generation.max_tokens, payment.maxTokens) };
   async function readAndServe(): Promise<Watched> {
     meter.startReading(read.index, plan.decision);

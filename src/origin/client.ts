@@ -52,6 +52,8 @@ export interface OriginClientOptions {
   readonly handoffs?: TransferMode;
   /** Told of every decision whether a handoff is sent, or its token ids alone; for the log. */
   readonly onHandoffDecided?: (decision: TransferDecision, inputs: TransferInputs) => void;
+  /** The W3C trace context that requests carry; null: none. */
+  readonly traceparent?: () => string | null;
   /** Told when a handoff was refused and the token ids are sent in its place; for the log. */
   readonly onHandoffRefused?: (error: OriginError) => void;
 }
@@ -102,7 +104,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     contentType: string | null,
   ): Promise<Response> {
     call.expectWithin(timeouts.connectMs, "an answer");
-    const headers = await signRequest(await key, method, path, body);
+    const parent = options.traceparent?.() ?? null;
+    const signed = await signRequest(await key, method, path, body);
+    const headers = parent === null ? signed : { ...signed, traceparent: parent };
     const response = await call.race(
       send(new URL(path, base).href, {
         method,

@@ -1,7 +1,7 @@
 /** The embedded origin's routes: `sortie-origin/1` (protocol.ts) over an engine. */
 import { Hono } from "hono";
 import { ApiError } from "../errors.ts";
-import type { TokenEvent } from "../generation.ts";
+import type { Timings, TokenEvent } from "../generation.ts";
 import { HandoffError } from "../model/errors.ts";
 import type { NodeEngine } from "../model/node-client.ts";
 import {
@@ -18,6 +18,7 @@ import {
 import { answerStream } from "./server-answer.ts";
 import { answerBlocks } from "./server-blocks.ts";
 import type { Metrics, Outcome } from "./server-metrics.ts";
+import type { AnswerTrace } from "./server-tracing.ts";
 import type { RequestQueue } from "./server-queue.ts";
 import { type Accepted, readGenerate, readSigned, refuse } from "./server-requests.ts";
 import type { NonceStore } from "./signing.ts";
@@ -43,6 +44,8 @@ export interface OriginDeps {
   /** Told of every answer that failed for a reason of ours: the engine may be gone. */
   readonly onFailure: () => void;
   readonly log: (line: LogLine) => void;
+  /** Told of every answer, for the trace that it belongs to. */
+  readonly trace: (trace: AnswerTrace) => void;
 }
 
 export function createOriginApp(deps: OriginDeps): Hono {
@@ -75,7 +78,7 @@ export function createOriginApp(deps: OriginDeps): Hono {
     const place = queue.enter();
     if (place === null) throw refuse(503, "origin_overloaded", "The origin is busy.");
     if (accepted.handoff !== null) metrics.handoffAccepted();
-    const record = startRecord(accepted, body.length);
+    const record = startRecord(accepted, body.length, c.req.header("traceparent"));
     const stream = answerStream({
       place,
       start: (signal) => engine.generate(accepted.request, signal, accepted.handoff ?? undefined),
@@ -88,6 +91,7 @@ export function createOriginApp(deps: OriginDeps): Hono {
       onEnd: (outcome, cause) => {
         metrics.requestEnded(outcome);
         log(record.line(outcome, cause));
+        deps.trace(record.trace(outcome));
         if (outcome === "failed" && describe(cause).code === "origin_failed") deps.onFailure();
       },
       describe,
@@ -148,19 +152,20 @@ const reason = (cause: unknown): string =>
   cause instanceof Error ? (cause.stack ?? cause.message) : `thrown: ${JSON.stringify(cause)}`;
 
 /** Gathers one request's log line. */
-function startRecord({ request, handoff }: Accepted, bodyBytes: number) {
+function startRecord({ request, handoff }: Accepted, bodyBytes: number, parent: string | undefined) {
+  const start = Date.now();
   const startedAt = performance.now();
   const sinceStart = (): number => Math.round(performance.now() - startedAt);
   let firstTokenMs: number | null = null;
   let tokens = 0;
-  let timings: Readonly<Record<string, number>> = {};
+  let timings: Timings | null = null;
   return {
     event(event: TokenEvent): void {
       if (event.type === "token") {
         tokens += 1;
         firstTokenMs ??= sinceStart();
       } else {
-        timings = Object.fromEntries(Object.entries(event.timings).map(([name, ms]) => [name, Math.round(ms)]));
+        timings = event.timings;
       }
     },
     line: (outcome: Outcome, cause?: unknown): LogLine => ({
@@ -176,8 +181,24 @@ function startRecord({ request, handoff }: Accepted, bodyBytes: number) {
       handoff_positions: handoff?.positions ?? null,
       first_token_ms: firstTokenMs,
       total_ms: sinceStart(),
-      ...timings,
+      ...Object.fromEntries(Object.entries(timings ?? {}).map(([name, ms]) => [name, Math.round(ms)])),
       ...(cause === undefined ? {} : { cause: reason(cause) }),
+    }),
+    trace: (outcome: Outcome): AnswerTrace => ({
+      parent,
+      start,
+      end: Date.now(),
+      timings,
+      attributes: {
+        "sortie.request_id": request.request_id,
+        "sortie.exit": request.exit_layer,
+        "sortie.tier": "origin",
+        "sortie.handoff.exit": handoff?.exitLayer,
+        "sortie.handoff.positions": handoff?.positions,
+        "gen_ai.usage.input_tokens": request.token_ids.length,
+        "gen_ai.usage.output_tokens": tokens,
+      },
+      error: outcome === "failed" ? "the answer failed" : null,
     }),
   };
 }

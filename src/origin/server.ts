@@ -8,6 +8,7 @@ import { createOriginApp, type LogLine } from "./server-app.ts";
 import { Metrics } from "./server-metrics.ts";
 import { RequestQueue } from "./server-queue.ts";
 import { HELP, readSettings, type ServerSettings, UsageError } from "./server-settings.ts";
+import { OTLP_VARIABLE, traceExporter } from "./server-tracing.ts";
 import { importSecret, NonceStore } from "./signing.ts";
 
 /** Milliseconds an upload may take: 32 MiB at 1 MB/s. */
@@ -49,6 +50,9 @@ async function start(settings: ServerSettings): Promise<void> {
     serverSignal: end.signal,
     onFailure: () => void endIfDead(),
     log,
+    trace: traceExporter(process.env[OTLP_VARIABLE] ?? null, (error) =>
+      log({ level: "warn", event: "spans-lost", error }),
+    ),
   });
   const server = serve({
     fetch: app.fetch,

@@ -6,9 +6,10 @@ import { eventStream, SSE_HEADERS } from "../api/sse.ts";
 import type { ChatAnswer, ChatRequest, Route, TextEvent } from "../conversation.ts";
 import { settings } from "../env.ts";
 import { formatUsd } from "../money.ts";
+import { withOpenSpan } from "../telemetry/span.ts";
 import type { AppEnv, Flow } from "./context.ts";
 import { toApiError } from "./failure.ts";
-import { observed, recordOf } from "./outcome.ts";
+import { observed, operationOf, recordOf } from "./outcome.ts";
 import { payerOf } from "./payer.ts";
 import { publishAnswer, publishText } from "./publish.ts";
 
@@ -46,10 +47,18 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   const reader = new AbortController(); // aborted when the answer's stream is cancelled
   const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
   const deps = await flow.chatDeps(c.env, c.req.raw);
-  const answer = await flow.chat(deps, payerOf(c, flow), request, signal);
-  const { fingerprint } = deps.catalogue.bundle;
+  const { bundle } = deps.catalogue;
+  const [answer, span] = await withOpenSpan(`${operationOf(request)} ${bundle.name}`, {}, async (open) => {
+    try {
+      return [await flow.chat(deps, payerOf(c, flow), request, signal), open] as const;
+    } catch (error) {
+      open.end(String(error));
+      throw error;
+    }
+  });
+  const { fingerprint } = bundle;
   const events = observed(answer.events, signal, settings(c.env).logText, (outcome) => {
-    publishAnswer(c, recordOf(request, answer, outcome, c.var, null), fingerprint);
+    publishAnswer(c, recordOf(request, answer, outcome, c.var, span.traceId), fingerprint, span);
     publishText(c, request, outcome.text);
   });
   const head = headOf(form, answer, fingerprint);

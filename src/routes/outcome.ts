@@ -68,6 +68,11 @@ export function observed(
   return passOn();
 }
 
+/** OpenTelemetry's name of what is asked. */
+export function operationOf({ prompts }: ChatRequest): AnswerRecord["operation"] {
+  return prompts[0]?.kind === "messages" ? "chat" : "text_completion";
+}
+
 /** Everything that is told of a request that got an answer. */
 export function recordOf(
   request: ChatRequest,
@@ -84,7 +89,7 @@ export function recordOf(
     requestId: request.requestId,
     tenant: caller.tenant,
     keyId: caller.keyId,
-    operation: request.prompts[0]?.kind === "messages" ? "chat" : "text_completion",
+    operation: operationOf(request),
     choices: request.prompts.length * request.choices,
     requestModel: request.model,
     responseModel: answer.model,

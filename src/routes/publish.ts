@@ -4,15 +4,24 @@ import type { ChatRequest, Prompt } from "../conversation.ts";
 import { settings } from "../env.ts";
 import { log } from "../log.ts";
 import { dataPoint } from "../telemetry/dataset.ts";
-import { logFields, type AnswerRecord, type RefusalRecord, type RequestRecord } from "../telemetry/request-event.ts";
+import {
+  logFields,
+  spanAttributes,
+  type AnswerRecord,
+  type RefusalRecord,
+  type RequestRecord,
+} from "../telemetry/request-event.ts";
+import type { OpenSpan } from "../telemetry/span.ts";
 import { count } from "../telemetry/traffic-client.ts";
 import type { AppEnv } from "./context.ts";
 
-/** @param fingerprint of the checkpoint */
-export function publishAnswer(c: Context<AppEnv>, record: AnswerRecord, fingerprint: string): void {
+/** @param fingerprint of the checkpoint. @param span of the whole answer, which ends here */
+export function publishAnswer(c: Context<AppEnv>, record: AnswerRecord, fingerprint: string, span: OpenSpan): void {
   log(`chat.${record.ending}`, logFields(record), record.ending === "failed" ? "error" : "info");
   const { indexes, blobs, doubles } = dataPoint(record, fingerprint);
   c.env.REQUESTS?.writeDataPoint({ indexes: [...indexes], blobs: [...blobs], doubles: [...doubles] });
+  span.set(spanAttributes(record));
+  span.end(record.ending === "failed" ? "the answer broke off" : undefined);
   counted(c, record);
 }
 

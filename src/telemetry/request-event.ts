@@ -111,3 +111,20 @@ export function genAiAttributes(record: AnswerRecord): Record<string, string | n
     "gen_ai.usage.output_tokens": outputTokens(record),
   };
 }
+
+/** Of the span: the platform's attributes are single values. */
+export function spanAttributes(record: AnswerRecord): Record<string, string | number | undefined> {
+  const { finishReasons } = record;
+  return {
+    ...genAiAttributes(record),
+    "gen_ai.response.finish_reasons": finishReasons.join(","),
+    "gen_ai.server.time_to_first_token": record.firstTokenMs === null ? undefined : record.firstTokenMs / 1_000,
+    "sortie.request_id": record.requestId,
+    "sortie.tenant": record.tenant,
+    "sortie.exit": record.exit,
+    "sortie.tier": record.tier,
+    "sortie.route": record.route,
+    "sortie.cache": record.cache ?? undefined,
+    "sortie.cost_micro_usd": record.cost,
+  };
+}

@@ -123,6 +123,7 @@ async function origin(engine: OriginEngine, limits = { active: 2, waiting: 2 }) 
     serverSignal: state.end.signal,
     onFailure: () => void state.failures++,
     log: (line) => log.push(line),
+    trace: () => {},
   });
   const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }) as Server;
   servers.push(server);

@@ -1,0 +1,108 @@
+/** One escalated request, traced over OTLP: one tree across Worker, objects and origin. The receiver speaks OTLP/HTTP JSON. */
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { DEMO_KEY, startServer, until, type RunningServer } from "./support/server.ts";
+
+const PROMPT = "Start with 6, add 8, add 5, subtract 2, then add 1. What is the result?";
+/** Spans leave when an invocation ends, the last of them after the answer. */
+const EXPORT_TIMEOUT_MS = 20_000;
+
+const attributeSchema = z.object({ key: z.string(), value: z.record(z.string(), z.unknown()) });
+const spanSchema = z.object({
+  traceId: z.string().regex(/^[0-9a-f]{32}$/),
+  spanId: z.string().regex(/^[0-9a-f]{16}$/),
+  parentSpanId: z.string().optional(),
+  name: z.string(),
+  startTimeUnixNano: z.string().regex(/^\d+$/),
+  endTimeUnixNano: z.string().regex(/^\d+$/),
+  attributes: z.array(attributeSchema),
+});
+const bodySchema = z.object({
+  resourceSpans: z.array(
+    z.object({
+      resource: z.object({ attributes: z.array(attributeSchema) }),
+      scopeSpans: z.array(z.object({ spans: z.array(spanSchema) })),
+    }),
+  ),
+});
+type Span = z.infer<typeof spanSchema>;
+
+const spans: Span[] = [];
+let receiver: Server;
+let server: RunningServer;
+beforeAll(async () => {
+  receiver = createServer((request, response) => {
+    void Array.fromAsync(request as AsyncIterable<Buffer>).then((chunks) => {
+      const { resourceSpans } = bodySchema.parse(JSON.parse(Buffer.concat(chunks).toString()));
+      spans.push(...resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
+      response.end("{}");
+    });
+  }).listen(0, "127.0.0.1");
+  await once(receiver, "listening");
+  const { port } = receiver.address() as AddressInfo;
+  server = await startServer({}, ["--otlp", `http://127.0.0.1:${port}`]);
+});
+afterAll(async () => {
+  await server?.stop();
+  receiver?.close();
+});
+
+test("an escalated request is one tree, and says what was asked, but not its words", async () => {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${DEMO_KEY}`, "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", temperature: 0, messages: [{ role: "user", content: PROMPT }] }),
+  });
+  expect(response.headers.get("x-sortie-tier")).toBe("origin");
+  await response.text();
+  const requestId = response.headers.get("x-request-id") ?? "";
+  const entry = await server.logged("chat.completed", requestId);
+  const ofTrace = (): Span[] => spans.filter(({ traceId }) => traceId === entry["trace_id"]);
+  await until(
+    EXPORT_TIMEOUT_MS,
+    "the spans did not come",
+    () =>
+      ["POST /v1/chat/completions", "generate"].every((name) => ofTrace().some((span) => span.name === name)) ||
+      undefined,
+  );
+  const tree = ofTrace();
+  const byId = new Map(tree.map((span) => [span.spanId, span]));
+  const roots = tree.filter(({ parentSpanId }) => parentSpanId === undefined || !byId.has(parentSpanId));
+  expect(roots.map(({ name }) => name)).toEqual(["POST /v1/chat/completions"]);
+  const parentOf = (name: string): string | undefined => {
+    const span = tree.find((each) => each.name === name);
+    return byId.get(span?.parentSpanId ?? "")?.name;
+  };
+  expect(parentOf("generate")).toMatch(/^(origin|fetch)$/);
+  expect(parentOf("origin")).toBe("chat tiny");
+  expect(parentOf("edge")).toBe("chat tiny");
+  expect(parentOf("handoff")).toBe("origin");
+  expect(tree.map(({ name }) => name)).toEqual(
+    expect.arrayContaining([
+      "authenticate",
+      "reserve",
+      "gate.prompt",
+      "edge",
+      "prefill",
+      "handoff",
+      "origin",
+      "generate",
+      "decode",
+    ]),
+  );
+  const chat = tree.find(({ name }) => name === "chat tiny");
+  const attributes = Object.fromEntries(
+    (chat?.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]]),
+  );
+  expect(attributes).toMatchObject({
+    "gen_ai.operation.name": "chat",
+    "gen_ai.response.model": "tiny",
+    "sortie.tier": "origin",
+    "sortie.request_id": requestId,
+  });
+  expect(Number(attributes["gen_ai.usage.input_tokens"])).toBeGreaterThan(10);
+  expect(JSON.stringify(tree)).not.toContain("subtract");
+});
