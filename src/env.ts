@@ -15,6 +15,8 @@ export interface Env {
   readonly TRAFFIC?: DurableObjectNamespace;
   /** Analytics Engine's dataset of requests. */
   readonly REQUESTS?: AnalyticsEngineDataset;
+  /** Blocks of prompts behind the shards' memory. Without it they are kept in memory alone. */
+  readonly BLOCKS?: R2Bucket;
   /** One object a tenant: its response cache. */
   readonly RESPONSES: DurableObjectNamespace;
   readonly EDGE_EXITS: string;
@@ -53,6 +55,8 @@ const BLOCK_CACHE_MB = 16;
 const MAX_BLOCK_CACHE_MB = 64;
 /** Seconds after which a block is computed anew: a long conversation's pause. */
 const BLOCK_TTL_SECONDS = 3_600;
+/** Seconds for which blocks in R2 are good. */
+const ARCHIVE_TTL_SECONDS = 86_400;
 /** Seconds for which a stored answer is good: as long as a page that asks it is open. */
 const RESPONSE_TTL_SECONDS = 3_600;
 const MAX_RESPONSE_TTL_SECONDS = 30 * 86_400;
@@ -147,6 +151,8 @@ const environmentSchema = z
     sharedSystemPrompts: env.SHARED_SYSTEM_PROMPTS,
     /** Whether state moves between the tiers: where it is cheaper than computing it anew, or as forced. */
     handoffs: env.HANDOFFS,
+    /** How long blocks in R2 are good. */
+    archiveTtlMs: ARCHIVE_TTL_SECONDS * 1_000,
     /** How long a stored answer is good. */
     responseTtlMs: env.RESPONSE_TTL_SECONDS * 1_000,
     /** How long a hold lasts without renewal. */
@@ -157,7 +163,7 @@ export type Settings = z.infer<typeof environmentSchema>;
 /** The variables of {@link Env} alone. */
 export type EnvVariables = Omit<
   Env,
-  "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS" | "RESPONSES"
+  "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS" | "RESPONSES" | "BLOCKS"
 >;
 
 /** By the object that the platform passes, the same for all requests of an isolate. */

@@ -125,7 +125,8 @@ export async function soak(engine: Engine, options: SoakOptions, from: number) {
   const { exit, requests, system, prefixes, maxBytes } = options;
   soaking ??= newCache(engine, maxBytes);
   for (let at = from; at < from + requests; at++) {
-    const prefix = (at * 7 + Math.floor(at / 3)) % prefixes;
+    const often = Math.floor(prefixes / 4); // all but one in sixteen have one of a quarter of the prefixes
+    const prefix = at % 16 > 0 ? at % often : often + ((at / 16) % (prefixes - often));
     const ids = [...tokens(system, 1_000 + prefix), ...tokens(8, at)];
     await answer(engine, soaking, request(ids, exit, 2), async () => 0);
   }

@@ -62,6 +62,7 @@ export const purgedSchema = z.strictObject({
   name: tenantNameSchema,
   epoch: z.int().min(1).meta({ description: "Counts the purges." }),
   answers: z.int().min(0).meta({ description: "Stored answers that were deleted." }),
+  objects: z.int().min(0).meta({ description: "Objects of blocks in R2 that were deleted." }),
 });
 export const createdKeySchema = z.strictObject({ id: z.string(), key: z.string() });
 export const revokedKeySchema = z.strictObject({ id: z.string(), revoked: z.literal(true) });

@@ -156,6 +156,12 @@ export function sealedDtype(bytes: Uint8Array): BlockDtype | null {
   return BLOCK_DTYPES[bytes[DTYPE_AT] ?? BLOCK_DTYPES.length] ?? null;
 }
 
+/** Which block sealed bytes claim to be. */
+export function sealedLabel(bytes: Uint8Array): BlockLabel {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
+  return { key: toHex(bytes.subarray(KEY_AT, DIGEST_AT)), lastLayer: view.getUint32(LAYER_AT, true) };
+}
+
 /**
  * Opens a sealed block; never throws. Its size is held against the shape before anything is allocated.
  *

@@ -11,6 +11,8 @@ export interface Cached {
   readonly cache: PrefixCache;
   /** Asked in turn for what memory lacks. */
   readonly sources: readonly BlockSource[];
+  /** Told of what memory held: a prefix that was met again. By segment, how many of the leading blocks. */
+  readonly onMet?: (keys: readonly BlockKey[], blocks: readonly number[]) => void;
 }
 
 /**
@@ -19,7 +21,7 @@ export interface Cached {
  */
 export async function* cachedGenerate(
   engine: Engine,
-  { cache, sources }: Cached,
+  { cache, sources, onMet }: Cached,
   sequence: Sequence,
   request: GenerationRequest,
   signal: AbortSignal,
@@ -30,6 +32,8 @@ export async function* cachedGenerate(
   cache.forgetOlder(owner.scope);
   sequence.append(ids.slice(sequence.length));
   const keys = await cache.keys(ids, owner);
+  const held = cache.held(exit, keys);
+  if (held.some((blocks) => blocks > 0)) onMet?.(keys, held);
   for (const source of sources) {
     const wanted = cache.missing(exit, keys);
     if (wanted.length > 0 && (owner.continued || source.ofConversations !== true))

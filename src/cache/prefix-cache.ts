@@ -21,6 +21,8 @@ import { ByteLru } from "./byte-lru.ts";
 /** One block of one segment, as stores are asked for it. */
 export interface BlockRef extends BlockKey {
   readonly lastLayer: number;
+  /** Of the prompt's blocks, from 0. */
+  readonly index: number;
 }
 
 /** A store behind the memory. It may be wrong, slow or gone: what it gives is proven before it is used. */
@@ -76,11 +78,13 @@ export class PrefixCache {
    * Gives a sequence the blocks that follow what it holds of layers 1..exit, segment by segment.
    *
    * @param keys of the sequence's blocks
-   * @returns names of the blocks taken
+   * @returns how many blocks each segment took
    */
-  fill(sequence: Sequence, exit: number, keys: readonly BlockKey[]): string[] {
+  fill(sequence: Sequence, exit: number, keys: readonly BlockKey[]): number[] {
     const taken: string[] = [];
+    const counts: number[] = [];
     for (const [segment, lastLayer] of this.#segments(exit)) {
+      const before = taken.length;
       for (let index = sequence.computed(segment) / BLOCK_TOKENS; index < keys.length; index++) {
         const key = keys[index];
         if (key === undefined) break; // a handoff that ends inside a block
@@ -91,10 +95,11 @@ export class PrefixCache {
         sequence.store(segment, BLOCK_TOKENS, unpackBlock(block, this.#shape(segment)));
         taken.push(name);
       }
+      counts.push(taken.length - before);
     }
     // Without its beginning a prefix is worth nothing: let the end of one be forgotten first.
     for (const name of taken.toReversed()) this.#memory.get(name);
-    return taken;
+    return counts;
   }
 
   /** Keeps the canonical blocks of layers 1..exit that memory does not hold; copies them. */
@@ -109,11 +114,20 @@ export class PrefixCache {
     }
   }
 
+  /** By segment of layers 1..exit, how many of the leading blocks memory holds. */
+  held(exit: number, keys: readonly BlockKey[]): number[] {
+    return this.#segments(exit).map(([, lastLayer]) => {
+      const first = keys.findIndex((key) => this.#memory.get(blockName(key, lastLayer)) === undefined);
+      return first === -1 ? keys.length : first;
+    });
+  }
+
   /** The blocks of layers 1..exit that memory does not hold and that follow those it does. */
   missing(exit: number, keys: readonly BlockKey[]): BlockRef[] {
-    return this.#segments(exit).flatMap(([, lastLayer]) => {
-      const held = keys.findIndex((key) => this.#memory.get(blockName(key, lastLayer)) === undefined);
-      return held === -1 ? [] : keys.slice(held).map((key) => ({ ...key, lastLayer }));
+    const held = this.held(exit, keys);
+    return this.#segments(exit).flatMap(([segment, lastLayer]) => {
+      const from = held[segment] ?? 0;
+      return keys.slice(from).map((key, at) => ({ ...key, lastLayer, index: from + at }));
     });
   }
 
@@ -133,7 +147,7 @@ export class PrefixCache {
   }
 
   /** A block that memory holds, sealed; null: it does not. */
-  async sealed(ref: BlockRef): Promise<Uint8Array<ArrayBuffer> | null> {
+  async sealed(ref: Pick<BlockRef, "scope" | "key" | "lastLayer">): Promise<Uint8Array<ArrayBuffer> | null> {
     const block = this.#memory.get(blockName(ref, ref.lastLayer));
     return block === undefined ? null : sealBlock(block, ref);
   }

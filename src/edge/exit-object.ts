@@ -1,11 +1,10 @@
 /** The Durable Object that holds the edge's exits: one shard of the pool. */
 import { DurableObject } from "cloudflare:workers";
-import { cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
-import type { BlockSource, PrefixCache } from "../cache/prefix-cache.ts";
+import { type Cached, cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
+import type { PrefixCache } from "../cache/prefix-cache.ts";
 import { settings, type Env } from "../env.ts";
 import type { GenerationRequest } from "../generation.ts";
 import { log } from "../log.ts";
-import type { Bundle } from "../model/bundle.ts";
 import type { Engine } from "../model/engine.ts";
 import type { Sequence } from "../model/sequence.ts";
 import { Admission } from "./admission.ts";
@@ -13,7 +12,7 @@ import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "
 import { currentEngine, loadedExit } from "./loaded-exit.ts";
 import { originBlocks } from "./origin-blocks.ts";
 import { runJob, type JobHooks } from "./run-job.ts";
-import { shardCache, shardLink } from "./shard-cache.ts";
+import { shardArchive, shardCache, shardLink } from "./shard-cache.ts";
 
 export class EdgeExit extends DurableObject<Env> {
   readonly #admission = new Admission();
@@ -25,10 +24,18 @@ export class EdgeExit extends DurableObject<Env> {
     return this.#generate(edgeJobSchema.parse(await request.json()), request.signal);
   }
 
-  /** Where blocks may be that this shard has not computed. */
-  #sources(bundle: Bundle): BlockSource[] {
+  /** The shard's cache, and where blocks may be that it has not computed: R2, then the origin. */
+  #cached(cache: PrefixCache): Cached {
+    const { bundle } = cache;
     const { origin, handoffs: mode } = settings(this.env);
-    return origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink })];
+    const archive = shardArchive(this.env);
+    const behind = origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink })];
+    if (archive === null) return { cache, sources: behind };
+    const onMet: Cached["onMet"] = (keys, blocks) => {
+      const written = blocks.map((count, at) => archive.write(cache, keys, bundle.exits[at] ?? 0, count));
+      this.ctx.waitUntil(Promise.all(written));
+    };
+    return { cache, sources: [archive, ...behind], onMet };
   }
 
   #status(): EdgeStatus {
@@ -53,7 +60,7 @@ export class EdgeExit extends DurableObject<Env> {
       const { engine } = loaded;
       const cache = shardCache(engine.bundle, settings(this.env));
       const hooks: JobHooks = {
-        generate: (on, ...rest) => cachedGenerate(on, { cache, sources: this.#sources(engine.bundle) }, ...rest),
+        generate: (on, ...rest) => cachedGenerate(on, this.#cached(cache), ...rest),
         onAnswer: (sequence, request) => this.ctx.waitUntil(keep(engine, cache, sequence, request)),
         onToken: counted,
         onEnd: release,

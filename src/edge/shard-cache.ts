@@ -1,6 +1,8 @@
 /** The one prefix cache of an isolate, beside its one engine (loaded-exit.ts): both share the isolate's memory. */
 import { PrefixCache } from "../cache/prefix-cache.ts";
-import type { Settings } from "../env.ts";
+import { BlockArchive } from "../cache/block-archive.ts";
+import { settings, type Env, type Settings } from "../env.ts";
+import { log } from "../log.ts";
 import type { Bundle } from "../model/bundle.ts";
 import { LinkMeter } from "../origin/transfer.ts";
 
@@ -13,6 +15,16 @@ let cache: PrefixCache | null = null;
 export function shardCache(bundle: Bundle, { blocks: { maxBytes, ttlMs, dtype } }: Settings): PrefixCache {
   cache ??= new PrefixCache({ bundle, maxBytes, ttlMs, dtype });
   return cache;
+}
+
+let archive: BlockArchive | null = null;
+
+/** R2 behind it; null where none is bound. */
+export function shardArchive(env: Env): BlockArchive | null {
+  if (env.BLOCKS === undefined) return null;
+  const onFailure = (error: unknown): void => log("archive.failed", { error: String(error) }, "warn");
+  archive ??= new BlockArchive({ bucket: env.BLOCKS, ttlMs: settings(env).archiveTtlMs, onFailure });
+  return archive;
 }
 
 /** What it holds; null before the first call. */

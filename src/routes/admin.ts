@@ -8,6 +8,7 @@ import {
   type TenantBody,
 } from "../api/admin-schemas.ts";
 import { readBody } from "../api/json-body.ts";
+import { BlockArchive } from "../cache/block-archive.ts";
 import { createResponseClient } from "../cache/response-client.ts";
 import { LOCAL_ADMIN_TOKEN, settings } from "../env.ts";
 import { ApiError } from "../errors.ts";
@@ -61,7 +62,10 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
       if (epoch === null) throw noTenant(name);
       // From here on nothing of it is found; what follows frees the room.
       const responses = createResponseClient({ namespace: c.env.RESPONSES, ttlMs: settings(c.env).responseTtlMs });
-      return c.json({ name, epoch, answers: await responses.purge(name) });
+      const { BLOCKS: bucket } = c.env;
+      const archive = bucket && new BlockArchive({ bucket, ttlMs: 0, onFailure: () => undefined });
+      const objects = (await archive?.purge(name)) ?? 0;
+      return c.json({ name, epoch, answers: await responses.purge(name), objects });
     })
     .post("/tenants/:name/keys", async (c) => {
       const name = nameOf(c);

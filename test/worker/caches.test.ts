@@ -17,15 +17,17 @@ const answerSchema = z.object({
   }),
 });
 
+let modules: Awaited<ReturnType<typeof buildGateway>>;
 let gateway: Gateway;
 let origin: OriginUnderTest;
 let state: string;
 beforeAll(async () => {
   state = await mkdtemp(join(tmpdir(), "caches-"));
   origin = await OriginUnderTest.startEmbedded();
-  const options = { state, originUrl: origin.url, originSecret: origin.secret };
-  gateway = await startGateway(await buildGateway(), options);
+  modules = await buildGateway();
+  gateway = await start();
 });
+const start = () => startGateway(modules, { state, originUrl: origin.url, originSecret: origin.secret });
 afterAll(async () => {
   await gateway?.kill();
   await origin?.stop();
@@ -88,6 +90,21 @@ describe("the prefix cache", () => {
     const deeper = await ask(acme, { model: "tiny:exit-6", prompt: prompt(40), temperature: 0 }, COLD);
     const cold = await ask(umbrella, { model: "tiny:exit-6", prompt: prompt(40), temperature: 0 }, COLD);
     expect(deeper).toEqual(cold); // not all layers were there: it is not billed as cached
+  });
+
+  test("a prefix that was met twice outlives its shard, in R2, and goes with a purge", async () => {
+    const key = await tenant("acme-archived");
+    const body = { prompt: [...prompt(55), ...prompt(56)].slice(0, 170), temperature: 0 };
+    const first = await ask(key, body, COLD);
+    expect((await ask(key, body, COLD)).cached).toBe(160);
+    await new Promise((resolve) => setTimeout(resolve, 500)); // written in the background
+    await gateway.kill();
+    gateway = await start();
+    expect(await ask(key, body, COLD)).toMatchObject({ text: first.text, cached: 128 }); // four blocks are an object
+    await gateway.admin.purge("acme-archived");
+    await gateway.kill();
+    gateway = await start();
+    expect(await ask(key, body, COLD)).toMatchObject({ text: first.text, cached: 0 });
   });
 
   test("choices of one prompt share its blocks", async () => {

@@ -63,6 +63,7 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
             TENANT: object("TenantLedger"),
             DIRECTORY: object("TenantDirectory"),
             RESPONSES: object("ResponseCache"),
+            BLOCKS: { type: "r2", name: "blocks" },
             ADMIN_TOKEN: text(ADMIN_TOKEN),
             EDGE_EXITS: text("3,6"),
             ORIGIN_URL: text(options.originUrl),
