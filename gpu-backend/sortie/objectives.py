@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .data.packing import Batch
 from .errors import UserError
-from .losses import exit_losses
+from .losses import Lesson, exit_losses
 from .nested import NestedModel, truncate
 
 WEIGHTS = ("deepest", "uniform", "depth", "half")
@@ -33,7 +33,8 @@ class Objective:
     # Weight of an exit's loss: all on the deepest, all equal, in proportion to its layers, or half of it on the
     # deepest and the rest in equal parts.
     weights: str = "uniform"
-    # Share of a shallower exit's loss that is KL(deepest, no gradient ‖ exit) instead of cross-entropy, 0..1.
+    # Share of an exit's loss that is KL(teacher ‖ exit) instead of cross-entropy, 0..1. The teacher is a model that
+    # stays as it is, for all exits, or else the deepest exit (without gradient), for the shallower ones.
     distill: float = 0.0
     # Shallower exits trained in one step, drawn anew each step (SortedNet); None for all.
     sampled: int | None = None
@@ -94,9 +95,17 @@ class StepLoss(NamedTuple):
 class SortedObjective(nn.Module):
     """A nested model and its objective; the forward pass gives a step's loss, so that wrappers see all of it."""
 
-    def __init__(self, model: NestedModel, objective: Objective, seed: int = 0) -> None:
+    def __init__(
+        self, model: NestedModel, objective: Objective, seed: int = 0, teacher: NestedModel | None = None
+    ) -> None:
+        """teacher: of one vocabulary with the model. Raises UserError where it does not fit."""
         super().__init__()
+        if teacher is not None:
+            check_teacher(teacher, model, objective)
+            teacher.requires_grad_(False).eval()
         self.model = model
+        # Not a part of the module: neither trained nor saved nor sharded with it.
+        self.__dict__["teacher"] = teacher
         self.objective = objective
         self.weights = objective.weight_of(model.exits)
         self.seed = seed
@@ -127,16 +136,29 @@ class SortedObjective(nn.Module):
         weights, skipped = self.draw(step)
         hidden = self.model.exit_hidden(batch.ids, batch.segments, up_to=max(weights), skipped=skipped)
         trained = {k: hidden[k] for k in weights}
-        share = self.objective.distill
-        entropy, divergence = exit_losses(self.model, trained, batch.labels, distilled=share > 0)
-        deepest = max(weights)
-        total = torch.stack(
-            [
-                weight * (entropy[k] if k == deepest else (1 - share) * entropy[k] + share * divergence[k])
-                for k, weight in weights.items()
-            ]
-        ).sum()
-        return StepLoss(total, {k: loss.detach() for k, loss in entropy.items()})
+        distill = self.objective.distill
+        entropy, divergence = exit_losses(
+            self.model, trained, batch.labels, distilled=distill > 0, lesson=self.lesson(batch)
+        )
+        # The deepest exit learns from a teacher, not from itself.
+        share = {k: distill if k != max(weights) or self.teacher is not None else 0.0 for k in weights}
+        losses = [weight * ((1 - share[k]) * entropy[k] + share[k] * divergence[k]) for k, weight in weights.items()]
+        return StepLoss(torch.stack(losses).sum(), {k: loss.detach() for k, loss in entropy.items()})
+
+    @torch.no_grad()
+    def lesson(self, batch: Batch) -> Lesson | None:
+        """What the teacher makes of a batch, if there is one."""
+        if self.teacher is None:
+            return None
+        return Lesson(self.teacher, self.teacher.exit_hidden(batch.ids, batch.segments)[self.teacher.depth])
+
+
+def check_teacher(teacher: NestedModel, model: NestedModel, objective: Objective) -> None:
+    """Raises UserError for a teacher that has nothing to say to the model."""
+    if teacher.vocabulary != model.vocabulary:
+        raise UserError(f"--teacher knows {teacher.vocabulary} ids, the model {model.vocabulary}")
+    if objective.distill == 0:
+        raise UserError("--teacher needs --distill above 0")
 
 
 def prepare(model: NestedModel, objective: Objective, cut_at: int | None = None) -> NestedModel:

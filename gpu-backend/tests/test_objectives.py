@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from conftest import CONFIGS, EXITS
 
 from sortie.data.packing import Batch
 from sortie.errors import UserError
-from sortie.losses import IGNORE, exit_losses
+from sortie.losses import IGNORE, Lesson, exit_losses
 from sortie.nested import NestedModel, fresh
 from sortie.objectives import PRESETS, SortedObjective, objective_of, prepare
 
@@ -57,10 +59,14 @@ def test_the_sorted_loss_and_its_gradient_are_the_mean_over_exits(model: NestedM
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
-@pytest.mark.parametrize("distilled", [False, True])
-def test_a_chunked_loss_equals_the_plain_one(model: NestedModel, batch: Batch, rows: int, distilled: bool) -> None:
+@pytest.mark.parametrize("distilled", ["not", "from the deepest", "from a teacher"])
+def test_a_chunked_loss_equals_the_plain_one(model: NestedModel, batch: Batch, rows: int, distilled: str) -> None:
+    teacher = fresh(CONFIGS["llama"], EXITS, seed=9)
+    lesson = Lesson(teacher, teacher.exit_hidden(batch.ids)[4].detach()) if distilled == "from a teacher" else None
+
     def run(size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        entropy, divergence = exit_losses(model, model.exit_hidden(batch.ids), batch.labels, distilled, size)
+        hidden = model.exit_hidden(batch.ids)
+        entropy, divergence = exit_losses(model, hidden, batch.labels, distilled != "not", lesson, size)
         total = torch.stack([*entropy.values(), *divergence.values()]).sum()
         total.backward()
         return total, gradients(model)
@@ -85,6 +91,31 @@ def test_distillation_is_kl_from_the_deepest_exit_and_leaves_it_alone(model: Nes
     sum(divergence.values()).backward()
     assert leaves[4].grad is None or not leaves[4].grad.any()
     assert leaves[1].grad.any()
+
+
+def test_a_teacher_teaches_every_exit_and_stays_as_it_is(model: NestedModel, batch: Batch) -> None:
+    teacher = fresh(CONFIGS["llama"], EXITS, seed=9)
+    module = SortedObjective(model, objective_of("soft", distill=0.25), teacher=teacher)
+    loss = module(batch, 0)
+    loss.total.backward()
+    keep = batch.labels != IGNORE
+    told = teacher.logits(teacher.exit_hidden(batch.ids)[4][keep]).softmax(-1)
+    expected = []
+    for k, entropy in naive_cross_entropy(model, batch).items():
+        learnt = model.logits(model.exit_hidden(batch.ids)[k][keep]).softmax(-1)
+        expected.append(0.75 * entropy + 0.25 * (told * (told / learnt).log()).sum())
+    assert torch.allclose(loss.total, torch.stack(expected).mean(), rtol=1e-4)
+    assert all(p.grad is None for p in teacher.parameters())
+    assert not any("teacher" in name for name in module.state_dict())
+
+
+def test_a_teacher_that_cannot_teach_is_refused(model: NestedModel) -> None:
+    with pytest.raises(UserError, match="needs --distill"):
+        SortedObjective(model, objective_of("soft"), teacher=model)
+    other = copy.deepcopy(CONFIGS["llama"])
+    other.vocab_size += 1
+    with pytest.raises(UserError, match="--teacher knows"):
+        SortedObjective(model, objective_of("soft", distill=0.5), teacher=fresh(other, EXITS, seed=0))
 
 
 def test_sft_trains_the_deepest_exit_alone(model: NestedModel, batch: Batch) -> None:

@@ -120,6 +120,19 @@ def test_a_run_learns_logs_and_draws(tmp_path: Path, rows: Path, shape: Path) ->
     assert result.best_step == best["step"]
 
 
+def test_a_teacher_named_on_the_command_line_teaches_and_is_not_saved(tmp_path: Path, rows: Path, shape: Path) -> None:
+    teacher = tmp_path / "teacher"
+    train(from_options(options(tmp_path, rows, shape, "teacher", objective="sft", steps=1)))
+    before = weights(teacher)
+    common = {"objective": "soft", "distill": 0.5, "steps": 2, "keep": "last"}
+    train(from_options(options(tmp_path, rows, shape, "alone", **common)))
+    train(from_options(options(tmp_path, rows, shape, "taught", teacher=teacher, **common)))
+    alone, taught = weights(tmp_path / "alone"), weights(tmp_path / "taught")
+    assert alone.keys() == taught.keys()
+    assert any(not torch.equal(alone[name], taught[name]) for name in alone)
+    assert all(torch.equal(before[name], value) for name, value in weights(teacher).items())
+
+
 def test_a_given_chat_template_goes_with_the_checkpoint(tmp_path: Path, rows: Path, shape: Path) -> None:
     template = tmp_path / "given.jinja"
     template.write_text("{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}")

@@ -44,8 +44,7 @@ def arm_jobs(setting: Setting, runs: Path, prefix: str) -> list[Job]:
     jobs = [score_job(setting, runs, prefix, f"{prefix}-scores-base", {BASE: setting.base}, setting.exits)]
     for name in names:
         base = model_of(runs, prefix, SFT) if name == ICT else setting.base
-        # Frozen layers would be compiled anew, for a few steps of heads.
-        own = () if name != ICT else ("--steps", str(setting.head_steps), "--no-compile")
+        own = () if name != ICT else ("--steps", str(setting.head_steps))
         jobs.append(train_job(setting, runs, prefix, name, base, (*objective_options(name), *own)))
     scored = {name: model_of(runs, prefix, name) for name in names}
     return [*jobs, score_job(setting, runs, prefix, f"{prefix}-scores", scored)]

@@ -9,22 +9,22 @@ from pathlib import Path
 
 from .arms import Setting, arm_jobs, methods_job
 from .queue import Job
-from .world import ARM_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
+from .world import ARM_OPTIONS, BASE_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
 
 SEED = 1
 # Rows on which ways to answer are compared, one at a time.
 METHODS_ROWS = 50
-STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 5_000, 3_000, 500, 400
+STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 8_000, 4_000, 500, 400
 # A file of each, below --data.
 STORIES = "text/tinystories_first2MiB.txt"
 ALPACA = "instruct/alpaca_52k_en.json"
 WIKIDATA = "qa/bigbench_qa_wikidata.jsonl"
 # For the trainer's own last pass, in one batch.
 HELD_OUT_ROWS = 24
-BASE_STEPS = 250
-BASE_OPTIONS = ("--compile", "--optimizer", "adamw", "--lr", "2e-3", "--final-lr-share", "0.3")
+BASE_STEPS = 200
+BASE_ARGUMENTS = (*COMMON, *BASE_OPTIONS, "--final-lr-share", "0.1", "--length", str(LENGTH))
 # Steps of an objective and of ICT's heads.
-STEPS, HEAD_STEPS = 60, 30
+STEPS, HEAD_STEPS = 80, 40
 # Facts must be read several times to be learnt.
 WIKIDATA_OPTIONS = ("--lr", "2e-3")
 
@@ -41,8 +41,8 @@ def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Jo
     base = runs / "base" / "model"
     arguments = ("--fresh", str(runs / "shape" / "config.json"), "--tokenizer", str(tokenizer), "--skip-bad")
     arguments += ("--data", str(runs / "stories.jsonl"), "--held-out", str(runs / "stories-scored.jsonl"))
-    arguments += ("--exits", ",".join(map(str, EXITS)), "--objective", "sft", "--length", str(LENGTH))
-    arguments += (*COMMON, *BASE_OPTIONS, "--seed", str(SEED), "--steps", str(round(effort * BASE_STEPS)))
+    arguments += ("--exits", ",".join(map(str, EXITS)), *BASE_ARGUMENTS)
+    arguments += ("--seed", str(SEED), "--steps", str(round(effort * BASE_STEPS)))
     jobs = [
         write("stories", STORIES, "--n", str(STORY_ROWS), "--n-scored", str(HELD_OUT_ROWS)),
         write("alpaca", ALPACA, "--n", str(ALPACA_ROWS), "--n-scored", str(ALPACA_SCORED)),

@@ -10,24 +10,27 @@ from pathlib import Path
 
 from .arms import model_of, score_job, train_job
 from .queue import Job
-from .world import BASE_SEED, DATA_SEED, SEED_ROWS, base_jobs, rows_job, setting_of
+from .world import BASE_SEED, DATA_SEED, base_jobs, rows_job, setting_of
 
 NAME = "tuning"
-SEED, ROWS = 9, 1500
-# Of the experiment's steps.
-STEPS_SHARE = 0.5
+SEED, ROWS = 9, 3000
+# Three times the steps of the experiment, and rows for them.
+STEPS_SHARE, TRAIN_ROWS = 3, 25_000
 SOFT = ("--objective", "soft")
+HALF = (*SOFT, "--exit-weights", "half")
 DISTILLED = ("--distill", "0.5")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "sft": ("--objective", "sft"),
     "soft": SOFT,
-    "depth-distilled": (*SOFT, "--exit-weights", "depth", *DISTILLED),
-    "half-distilled": (*SOFT, "--exit-weights", "half", *DISTILLED),
-    "half": (*SOFT, "--exit-weights", "half"),
-    "depth-one-exit": (*SOFT, "--exit-weights", "depth", *DISTILLED, "--sample-exits", "1"),
-    "depth-dropout": (*SOFT, "--exit-weights", "depth", *DISTILLED, "--layer-dropout", "0.1"),
+    "half": HALF,
+    "half-taught": (*HALF, *DISTILLED),
+    "half-fast": (*HALF, "--lr", "2e-3"),
+    "half-one-exit": (*HALF, "--sample-exits", "1"),
+    "half-distilled": (*HALF, *DISTILLED),
     "balcony": ("--objective", "balcony"),
 }
+# Whom a variant learns from, where it is not itself.
+TEACHERS = {"half-taught": "sft"}
 
 
 def tuning_jobs(runs: Path, tokenizer: Path, effort: float) -> list[Job]:
@@ -35,9 +38,17 @@ def tuning_jobs(runs: Path, tokenizer: Path, effort: float) -> list[Job]:
     setting = replace(setting_of(runs, SEED, effort * STEPS_SHARE), scored=runs / f"{NAME}-scored.jsonl")
     jobs = [
         *base_jobs(runs, tokenizer, effort),
-        rows_job(runs, f"train-{SEED}", "train", SEED_ROWS, DATA_SEED + SEED),
+        rows_job(runs, f"train-{SEED}", "train", TRAIN_ROWS, DATA_SEED + SEED),
         rows_job(runs, f"{NAME}-scored", "validation", ROWS, BASE_SEED),
     ]
-    trained = [train_job(setting, runs, NAME, name, setting.base, options) for name, options in VARIANTS.items()]
+
+    def teacher(name: str) -> tuple[str, ...]:
+        by = TEACHERS.get(name)
+        return () if by is None else ("--teacher", str(model_of(runs, NAME, by)))
+
+    trained = [
+        train_job(setting, runs, NAME, name, setting.base, (*options, *teacher(name)))
+        for name, options in VARIANTS.items()
+    ]
     scored = {name: model_of(runs, NAME, name) for name in VARIANTS}
     return [*jobs, *trained, score_job(setting, runs, NAME, f"{NAME}-scores", scored)]

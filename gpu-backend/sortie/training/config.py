@@ -22,6 +22,7 @@ class TrainConfig:
     model: Path | None = None
     fresh: Path | None = None
     tokenizer: Path | None = None
+    teacher: Path | None = None
     chat_template: Path | None = None
     exits: tuple[int, ...] | None = None
     cut_at: int | None = None
@@ -87,7 +88,10 @@ def parser() -> argparse.ArgumentParser:
     add("--objective", choices=PRESETS, help="default: soft+")
     add("--cut-at", type=int, metavar="LAYER", help="exit to keep, for the objective `extracted`")
     add("--exit-weights", choices=WEIGHTS, help="how much each exit's loss counts")
-    add("--distill", type=float, help="share of a shallower exit's loss that is KL from the deepest exit")
+    add(
+        "--distill", type=float, help="share of an exit's loss that is KL from --teacher, or else from the deepest exit"
+    )
+    add("--teacher", type=Path, help="checkpoint folder whose deepest exit teaches every exit")
     add("--sample-exits", type=int, metavar="N", help="train N shallower exits a step, drawn anew")
     add("--layer-dropout", type=float, help="greatest chance of leaving a layer out of a step")
 
@@ -138,7 +142,7 @@ OBJECTIVE_OPTIONS = {
     "sample_exits": "sampled",
     "layer_dropout": "layer_dropout",
 }
-PATHS = ("model", "fresh", "tokenizer", "chat_template", "held_out", "out", "run")
+PATHS = ("model", "fresh", "tokenizer", "teacher", "chat_template", "held_out", "out", "run")
 
 
 def config_of(argv: list[str] | None = None) -> TrainConfig:

@@ -130,6 +130,16 @@ def load_model(config: TrainConfig, device: str) -> NestedModel:
     return model
 
 
+def load_teacher(config: TrainConfig, accelerator: Accelerator) -> NestedModel | None:
+    """The model that teaches, where one is named; whole on every device."""
+    if config.teacher is None:
+        return None
+    teacher = open_checkpoint(config.teacher)
+    if accelerator.device.type == "cpu":
+        teacher.lm.set_attn_implementation(WRITTEN_OUT)
+    return teacher.to(accelerator.device)
+
+
 def load_data(config: TrainConfig, encoder: Encoder, accelerator: Accelerator) -> tuple[list[Encoded], list[Encoded]]:
     """Rows to train on and rows to select by."""
 
@@ -181,7 +191,7 @@ class Run:
         self.held_out = list(Batches(held_out, config.length, config.batch, encoder.pad, config.seed).once())
         self.passes = config.accumulate * accelerator.num_processes
         self.steps = config.steps or max(1, round(config.epochs * self.batches.epoch_steps / self.passes))
-        objective = SortedObjective(model, config.objective, config.seed)
+        objective = SortedObjective(model, config.objective, config.seed, load_teacher(config, accelerator))
         self.module, *self.opts = accelerator.prepare(objective, *optimizers(model, config))
         self.progress = Progress(fingerprint=fingerprint(config, rows))
         accelerator.register_for_checkpointing(self.progress)
