@@ -8,7 +8,7 @@ from pathlib import Path
 from .queue import Job
 
 # Objectives, in the order they train: ICT needs the SFT before it.
-SFT, ICT, SOFT, EXTRACTED, OURS = "sft", "sft+ict", "soft", "extracted", "soft+"
+SFT, ICT, SOFT, EXTRACTED, OURS, BALCONY = "sft", "sft+ict", "soft", "extracted", "soft+", "balcony"
 # The base as it is, before any of them.
 BASE = "base"
 
@@ -35,7 +35,7 @@ class Setting:
 def arm_names(exits: tuple[int, ...], extracted: bool = True) -> list[str]:
     """Names of all arms; `extracted-K` stands for the network cut after exit K."""
     cut = [f"{EXTRACTED}-{k}" for k in exits[:-1]] if extracted else []
-    return [SFT, ICT, SOFT, *cut, OURS]
+    return [SFT, ICT, SOFT, *cut, OURS, BALCONY]
 
 
 def arm_jobs(setting: Setting, runs: Path, prefix: str) -> list[Job]:

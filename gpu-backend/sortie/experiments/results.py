@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.bootstrap import paired_bootstrap
-from .arms import BASE, EXTRACTED, ICT, OURS, SFT, SOFT
+from .arms import BALCONY, BASE, EXTRACTED, ICT, OURS, SFT, SOFT
 from .score import Scores, load
 
 # What counts as no loss, in points of exact match: against Extracted at every exit, against SFT at full depth.
 EXTRACTED_MARGIN, SFT_MARGIN = -1.0, -0.5
 PERCENT = 100.0
 # The arms as rows of a table; `extracted` gathers one network an exit, the deepest being SFT itself.
-ARMS = (BASE, SFT, ICT, EXTRACTED, SOFT, OURS)
+ARMS = (BASE, SFT, ICT, EXTRACTED, SOFT, OURS, BALCONY)
 METRICS = ("exact_match", "nll")
 
 
@@ -75,11 +75,11 @@ def difference(cells: Cells, ours: str, theirs: str, k: int, metric: str, margin
 
 
 def differences(cells: Cells) -> list[dict[str, Any]]:
-    """Sorted fine-tuning, plain and ours, against Extracted at every exit and SFT at the deepest; ours to plain."""
+    """Every way to train all exits against Extracted at every exit, SFT at the deepest, and plain SoFT."""
     margins = {EXTRACTED: EXTRACTED_MARGIN, SFT: SFT_MARGIN, SOFT: None}
     found = []
     for metric in METRICS:
-        for ours in (SOFT, OURS):
+        for ours in (SOFT, OURS, BALCONY):
             for theirs in (EXTRACTED, SFT, SOFT):
                 if ours not in cells or theirs not in cells or ours == theirs:
                     continue

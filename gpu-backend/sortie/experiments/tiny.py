@@ -30,10 +30,9 @@ SHAPE = LlamaConfig(
     eos_token_id=2,
     pad_token_id=0,
 )
-HELD_OUT = "held-out"
 # Files of the generated world: arguments of `sortie-world`.
 FILES: dict[str, tuple[str, ...]] = {
-    HELD_OUT: ("--split", "validation", "--n", "1500"),
+    "held-out": ("--split", "validation", "--n", "1500"),
     "pairs-short": ("--drills", "3", "--n", "40000"),
     "pairs-long": ("--drills", "8", "--n", "40000"),
     "hops-2": ("--hops", "2", "--n", "5000"),
@@ -44,10 +43,6 @@ FILES: dict[str, tuple[str, ...]] = {
     "dates-3": ("--dates", "3", "--n", "8000"),
     "chats-few": ("--split", "train", "--n", "30000"),
     "chats": ("--split", "train", "--n", "200000"),
-    # Rows that no stage before has read.
-    "hops-4": ("--hops", "4", "--least-hops", "4", "--n", "8000", "--seed", "4"),
-    "hops-4-5": ("--hops", "5", "--least-hops", "4", "--n", "16000", "--seed", "4"),
-    "chats-new": ("--split", "train", "--n", "60000", "--seed", "4"),
 }
 # Files beside the checkpoint: prompts to calibrate with, and those that are evaluated.
 ROWS: dict[str, tuple[str, ...]] = {
@@ -57,8 +52,6 @@ ROWS: dict[str, tuple[str, ...]] = {
 # Most of a row's ids in a packed sequence: few rows are longer, and attention costs half of what it does at twice that.
 SHORT, LONG = "128", "256"
 CONSTANT_RATE = ("--final-lr-share", "1")
-# All exits, half of the loss on the deepest, half of the others' a lesson from it.
-OURS = ("--objective", "soft", "--exit-weights", "half", "--distill", "0.5")
 # name, files, further options of `sortie-train`, in order; each goes on from the one before.
 STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("drill-pairs", ("pairs-short",), ("--objective", "sft", "--steps", "400", "--lr", "3e-3", *CONSTANT_RATE)),
@@ -77,30 +70,16 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         + ("--steps", "2300", "--lr", "1.2e-3", "--final-lr-share", "0.1"),
     ),
     (
-        "far-walks",
-        ("chats-new", "hops-4"),
-        (*OURS, "--batch", "32", "--steps", "350", "--lr", "1.2e-3", *CONSTANT_RATE),
-    ),
-    (
-        "farther-walks",
-        ("chats-new", "hops-4-5"),
-        (*OURS, "--batch", "32", "--steps", "750", "--lr", "1.2e-3", "--final-lr-share", "0.05"),
-    ),
-    (
         "long-chats",
-        ("chats-new", "hops-4-5"),
-        (*OURS, "--length", LONG, "--batch", "16", "--steps", "60", "--lr", "6e-5", "--warm-up-share", "0"),
+        ("chats", "hops-5", "dates-3"),
+        ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--length", LONG, "--batch", "16")
+        + ("--steps", "100", "--lr", "1.2e-4", "--warm-up-share", "0"),
     ),
 )
 # Test rows that ways to answer are compared on.
 COMPARED_ROWS = 100
 # The first stage that a sorted checkpoint of the world skips to.
-FURTHER = "far-walks"
-
-
-def write_job(name: str, arguments: tuple[str, ...], file: Path) -> Job:
-    """Writes rows of the world; arguments may name a seed of their own."""
-    return Job(f"write-{name}", "sortie.world.cli", ("--seed", str(SEED), *arguments, "--out", str(file)))
+FURTHER = "drill-walks"
 
 
 def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
@@ -116,13 +95,18 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
     seed = ("--seed", str(SEED))
     common = ("--optimizer", "muon", "--precision", "bf16", "--compile", *seed, "--skip-bad")
     common += ("--exits", ",".join(map(str, EXITS)), "--tokenizer", str(tokenizer), "--keep", "last")
-    common += ("--length", SHORT, "--batch", "24", "--held-out", str(runs / f"{HELD_OUT}.jsonl"))
-    further = [name for name, _, _ in STAGES].index(FURTHER) if base is not None else 0
-    stages = STAGES[further:]
-    read = {HELD_OUT, *(file for _, files, _ in stages for file in files)}
-    jobs = [write_job(name, FILES[name], runs / f"{name}.jsonl") for name in FILES if name in read]
+    common += ("--length", SHORT, "--batch", "24", "--held-out", str(runs / "held-out.jsonl"))
+    jobs = [
+        Job(
+            f"write-{name}", "sortie.world.cli", (*arguments, "--seed", str(SEED), "--out", str(runs / f"{name}.jsonl"))
+        )
+        for name, arguments in FILES.items()
+    ]
+    stages = STAGES
     if base is None:
         jobs.append(Job("tokenizer", "sortie.world.tokens", (*seed, "--out", str(tokenizer))))
+    else:
+        stages = STAGES[[name for name, _, _ in STAGES].index(FURTHER) :]
     source = ("--fresh", str(shape)) if base is None else ("--model", str(base))
     for name, files, options in stages:
         target = out if name == STAGES[-1][0] else runs / name / "model"
@@ -131,7 +115,9 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
         arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
         jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
         source = ("--model", str(target))
-    jobs += [write_job(name, arguments, out / f"{name}.jsonl") for name, arguments in ROWS.items()]
+    for name, arguments in ROWS.items():
+        to = ("--out", str(out / f"{name}.jsonl"))
+        jobs.append(Job(f"write-{name}", "sortie.world.cli", (*arguments, *seed, *to)))
     compared = str(COMPARED_ROWS)
     begun = "" if base is None else ", going on from an earlier sorted checkpoint of the same world"
     made = f"Made by `python -m sortie.experiments tiny` (see `sortie/experiments/tiny.py`){begun}."

@@ -24,9 +24,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "soft": SOFT,
     "half": HALF,
     "half-taught": (*HALF, *DISTILLED),
-    "half-fast": (*HALF, "--lr", "2e-3"),
-    "half-one-exit": (*HALF, "--sample-exits", "1"),
-    "half-distilled": (*HALF, *DISTILLED),
     "balcony": ("--objective", "balcony"),
 }
 # Whom a variant learns from, where it is not itself.

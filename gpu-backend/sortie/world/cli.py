@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .drills import LEAST_HOPS, date_quizzes, drills, hop_quizzes
+from .drills import date_quizzes, drills, hop_quizzes
 from .generate import SPLITS, balanced, stream
 
 
@@ -18,8 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="sortie-world", description=__doc__)
     parser.add_argument("--split", default="train", help=f"one of {', '.join(SPLITS)}; several by comma")
     parser.add_argument("--drills", type=int, metavar="PAIRS", help="lookup drills of up to so many pairs instead")
-    parser.add_argument("--hops", type=int, metavar="MOST", help="drills of walks of up to so many hops instead")
-    parser.add_argument("--least-hops", type=int, default=LEAST_HOPS, help="fewest a drill is about (%(default)s)")
+    parser.add_argument("--hops", type=int, metavar="MOST", help="drills of walks of two to so many hops instead")
     parser.add_argument("--dates", type=int, metavar="HARDEST", help="drills of dates of up to a difficulty instead")
     parser.add_argument("--n", type=int, required=True, help="rows of each split")
     parser.add_argument("--seed", type=int, default=1)
@@ -30,7 +29,7 @@ def main() -> None:
     if args.drills:
         rows += islice(drills(args.seed, args.drills), args.n)
     if args.hops:
-        rows += islice(hop_quizzes(args.seed, args.hops, args.least_hops), args.n)
+        rows += islice(hop_quizzes(args.seed, args.hops), args.n)
     if args.dates:
         rows += islice(date_quizzes(args.seed, args.dates), args.n)
     for split in [] if args.drills or args.hops or args.dates else args.split.split(","):

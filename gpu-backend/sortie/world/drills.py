@@ -22,7 +22,7 @@ LEAST_PAIRS = 2
 MOST_PAIRS = 8
 # Questions about one map: a row stays below 128 tokens.
 LEAST_QUESTIONS, MOST_QUESTIONS = 4, 8
-LEAST_HOPS, MOST_HOPS = 2, 5
+MOST_HOPS = 5
 SHORT_QUESTIONS = ("{steps} from {start}?", "Where do {steps} from {start} lead?", "Go {steps} from {start}.")
 
 
@@ -82,11 +82,11 @@ def hop_quiz(rng: Random, most: int) -> list[dict[str, str]]:
     return messages
 
 
-def hop_quizzes(seed: int, most: int = MOST_HOPS, least: int = LEAST_HOPS) -> Iterator[dict[str, Any]]:
-    """Endless quizzes of walks of up to `least` to `most` hops; row i depends on (seed, most, least, i) alone."""
+def hop_quizzes(seed: int, most: int = MOST_HOPS) -> Iterator[dict[str, Any]]:
+    """Endless quizzes of two to `most` hops; row i depends on (seed, most, i) alone."""
     for index in count():
         rng = Random(f"{seed}:hops:{most}:{index}")
-        yield {"messages": hop_quiz(rng, rng.randint(least, most))}
+        yield {"messages": hop_quiz(rng, rng.randint(2, most))}
 
 
 def date_quiz(rng: Random, hardest: int) -> list[dict[str, str]]:
