@@ -73,7 +73,8 @@ PRESETS = {
     "sft+ict": Objective("sft+ict", heads="linear", frozen=True),
     "extracted": Objective("extracted", weights="deepest", cut=True),
     "balcony": Objective("balcony", heads="balcony", frozen=True, distill=0.5),
-    # Of the variants tried, the least loss at full depth without giving up the shallow exits (docs/log.md, 2026-11-25).
+    # Of the variants tried that need no layers of their own, the least loss at full depth without giving up the shallow
+    # exits or training a teacher first (docs/log.md, 2026-11-25).
     "soft+": Objective("soft+", weights="half"),
 }
 

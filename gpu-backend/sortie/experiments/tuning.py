@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "soft": SOFT,
     "half": HALF,
     "half-taught": (*HALF, *DISTILLED),
+    "half-one-exit": (*HALF, "--sample-exits", "1"),
     "balcony": ("--objective", "balcony"),
 }
 # Whom a variant learns from, where it is not itself.
