@@ -3,9 +3,10 @@ import { DurableObject } from "cloudflare:workers";
 import { type Cached, cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
 import type { PrefixCache } from "../cache/prefix-cache.ts";
 import { settings, type Env } from "../env.ts";
-import type { GenerationRequest } from "../generation.ts";
+import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import { log } from "../log.ts";
 import type { Engine } from "../model/engine.ts";
+import type { GenerationOutcome } from "../model/generate.ts";
 import type { Sequence } from "../model/sequence.ts";
 import { Admission } from "./admission.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
@@ -60,7 +61,7 @@ export class EdgeExit extends DurableObject<Env> {
       const { engine } = loaded;
       const cache = shardCache(engine.bundle, settings(this.env));
       const hooks: JobHooks = {
-        generate: (on, ...rest) => cachedGenerate(on, this.#cached(cache), ...rest),
+        generate: (on, ...rest) => measured(cachedGenerate(on, this.#cached(cache), ...rest), rest[1].exit_layer),
         onAnswer: (sequence, request) => this.ctx.waitUntil(keep(engine, cache, sequence, request)),
         onToken: counted,
         onEnd: release,
@@ -72,6 +73,17 @@ export class EdgeExit extends DurableObject<Env> {
       return refuse({ reason: "edge-unavailable", message: "the edge exit could not be loaded" });
     }
   }
+}
+
+/** What it computed of its prompt tells the shard its own speed: by it blocks are fetched, or computed. */
+async function* measured(
+  events: AsyncGenerator<TokenEvent, GenerationOutcome>,
+  exit: number,
+): AsyncGenerator<TokenEvent, GenerationOutcome> {
+  const outcome = yield* events;
+  const { usage, timings } = outcome;
+  shardLink.computed((usage.prompt_tokens - usage.cached_tokens) * exit, timings.prefill_ms);
+  return outcome;
 }
 
 /** For the conversation's next turn; an answer is none the worse when it fails. */
