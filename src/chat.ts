@@ -7,7 +7,8 @@ import { joinChoices } from "./choices.ts";
 import type { Charge, ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
 import { createEdgeClient, type EdgeClient } from "./edge/client.ts";
 import { settings, type Env, type Settings } from "./env.ts";
-import { exitsAsked, limitDepth, type Deployment, type ExitsAsked } from "./exits.ts";
+import { decide, deploymentOf } from "./decide.ts";
+import { exitsAsked, type ExitsAsked } from "./exits.ts";
 import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
@@ -16,15 +17,7 @@ import { createOriginClient, type OriginClient } from "./origin/client.ts";
 import { LinkMeter } from "./origin/transfer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
-import { scorePrompt } from "./policy/prompt-gate.ts";
-import {
-  decideByPrompt,
-  decidedAlready,
-  type Calibrated,
-  type Circumstances,
-  type PromptDecision,
-} from "./policy/route.ts";
-import { targetFor } from "./policy/targets.ts";
+import { decidedAlready } from "./policy/route.ts";
 import { encodePrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
 import { inSpan, traceparent } from "./telemetry/span.ts";
@@ -143,28 +136,17 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
 async function answerCache(
   { responses, catalogue: { bundle } }: ChatDeps,
   { caller }: Payer,
-  { caching, sampling, stop, choices, topLogprobs }: ChatRequest,
+  { caching, sampling, stop, choices, topLogprobs, earlyExit }: ChatRequest,
   { asked, read, payment, scope }: { asked: ExitsAsked; read: readonly ReadPrompt[]; payment: Payment; scope: string },
 ): Promise<AnswerCache | null> {
   if (responses === null || caching === undefined || !(caching.read || caching.store)) return null;
   const { maxExit, maxTokens } = payment;
   const key = await answerKey([
     [bundle.fingerprint, bundle.numerics, bundle.router?.sha256, scope, asked, maxExit, maxTokens],
-    [sampling.temperature === 0 ? { ...sampling, seed: 0 } : sampling, stop, choices, topLogprobs],
+    [sampling.temperature === 0 ? { ...sampling, seed: 0 } : sampling, stop, choices, topLogprobs, earlyExit],
     read.map(({ prompt, generation }) => [prompt.param, prompt.startsText, prompt.tokenIds, generation.max_tokens]),
   ]);
   return { client: responses, tenant: caller.tenant, key, ...caching };
-}
-
-export function deploymentOf({ settings: config, catalogue: { bundle }, origin, health }: ChatDeps): Deployment {
-  const seen = health.view(Date.now());
-  return {
-    name: bundle.name,
-    exits: bundle.exits,
-    edgeExits: bundle.exits.filter((exit) => config.edgeExits.includes(exit)),
-    origin: origin === null ? "absent" : seen.origin,
-    edge: seen.edge,
-  };
 }
 
 /** One prompt as token ids, and the generation that its choices have in common. */
@@ -201,28 +183,6 @@ interface Running {
   readonly signal: AbortSignal;
 }
 
-/** Gate 1: where a prompt goes, among the exits that are paid. */
-function decide({ deps: { catalogue }, asked: { policy, ...asked }, payment }: Running, { prompt }: ReadPrompt): Plan {
-  const circumstances = limitDepth(asked.circumstances, payment.maxExit);
-  const calibrated = calibration(catalogue, prompt, asked.quality);
-  const decideNow = (now: Circumstances): PromptDecision => decideByPrompt(policy, calibrated, now);
-  return { decision: decideNow(circumstances), decide: decideNow, policy, circumstances };
-}
-
-/** What the router says of a prompt; null without one. @param quality null: the router's default */
-export function calibration(
-  { router }: Pick<Catalogue, "router">,
-  { messages }: Pick<EncodedPrompt, "messages">,
-  quality: number | null,
-): Calibrated | null {
-  if (router === null) return null;
-  const scores = scorePrompt(router.prompt, messages);
-  return {
-    scores: new Map(router.exits.map((exit, at) => [exit, scores[at] ?? 0])),
-    targetOf: (exits) => targetFor(router.cascades, exits, quality ?? router.defaultQuality),
-  };
-}
-
 interface Choice {
   readonly route: Route;
   readonly events: AsyncIterableIterator<ChoiceEvent>;
@@ -237,7 +197,8 @@ interface Watched extends Served {
 function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[] {
   const { deps, request, payment, signal } = running;
   const { meter } = payment;
-  const plan = inSpan("gate.prompt", {}, () => decide(running, read));
+  const limits = { maxExit: payment.maxExit, earlyExit: request.earlyExit };
+  const plan = inSpan("gate.prompt", {}, () => decide(deps, request.requestId, running.asked, read.prompt, limits));
   const generation = { ...read.generation, max_tokens: Math.min(read.generation.max_tokens, payment.maxTokens) };
   async function readAndServe(): Promise<Watched> {
     meter.startReading(read.index, plan.decision);

@@ -37,6 +37,8 @@ export interface ChatRequest {
   readonly narrowing: Narrowing;
   /** Of whole answers, where the request is deterministic. Absent: neither. */
   readonly caching?: { readonly read: boolean; readonly store: boolean };
+  /** How sure an exit of the origin must be of a token to make it; null: every token at the exit that was chosen. */
+  readonly earlyExit: number | null;
 }
 
 /** Which exit answers, where, and why. */

@@ -33,6 +33,7 @@ export interface Env {
   readonly SHARED_SYSTEM_PROMPTS?: string;
   readonly RESPONSE_TTL_SECONDS?: string;
   readonly HANDOFFS?: string;
+  readonly SHADOW_QUALITY?: string;
 }
 
 /**
@@ -111,6 +112,13 @@ const environmentSchema = z
         },
       )
       .default(""),
+    SHADOW_QUALITY: z
+      .string()
+      .default("")
+      .refine(
+        (text) => text === "" || (Number(text) > 0 && Number(text) <= 1),
+        "must be above 0 and at most 1, or empty",
+      ),
     LOG_TEXT: z.enum(["", "on"], 'must be "on", or empty').default(""),
     PLAYGROUND_KEY: z.string().default(""),
     BLOCK_CACHE_MB: z.coerce.number().min(0).max(MAX_BLOCK_CACHE_MB).default(BLOCK_CACHE_MB),
@@ -143,6 +151,8 @@ const environmentSchema = z
     adminToken: env.ADMIN_TOKEN === "" ? null : env.ADMIN_TOKEN,
     /** Prompts and answers go into the log, too. */
     logText: env.LOG_TEXT === "on",
+    /** A quality target whose verdicts are logged beside the real ones; null: none. */
+    shadowQuality: env.SHADOW_QUALITY === "" ? null : Number(env.SHADOW_QUALITY),
     /** A key for whoever opens the playground; null: visitors bring their own. */
     playgroundKey: env.PLAYGROUND_KEY === "" ? null : env.PLAYGROUND_KEY,
     /** A shard's prefix cache. */

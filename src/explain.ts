@@ -1,10 +1,11 @@
 /** What the router would do with a prompt, and why: nothing is run. */
-import { calibration, deploymentOf, type ChatDeps } from "./chat.ts";
+import type { ChatDeps } from "./chat.ts";
 import type { ChatRequest, Message } from "./conversation.ts";
+import { calibration, deploymentOf } from "./decide.ts";
 import { exitsAsked } from "./exits.ts";
 import { explainPrompt, type Contribution } from "./policy/prompt-gate.ts";
-import { decideByPrompt, type Circumstances, type PromptDecision } from "./policy/route.ts";
-import type { Target } from "./policy/targets.ts";
+import { decideByPrompt, reachable, type Circumstances, type PromptDecision } from "./policy/route.ts";
+import type { RangedTarget } from "./policy/targets.ts";
 import type { Caller } from "./tenant/api.ts";
 
 /** Features named per exit. */
@@ -15,7 +16,7 @@ export interface Explanation {
   /** As request, key, tenant and deployment leave it. */
   readonly circumstances: Circumstances;
   /** The target in force; null without calibration, or where there is nothing to choose. */
-  readonly target: Target | null;
+  readonly target: RangedTarget | null;
   /** By exit of the bundle; empty without calibration. */
   readonly scores: readonly {
     readonly exit: number;
@@ -35,11 +36,10 @@ export function explain(
   const { router } = deps.catalogue;
   const calibrated = calibration(deps.catalogue, { messages }, quality);
   const decision = decideByPrompt(policy, calibrated, circumstances);
-  const usable = circumstances.origin === "ready" ? circumstances.exits : circumstances.edgeExits;
   const scores = (router?.exits ?? []).map((exit, row) => ({
     exit,
     score: calibrated?.scores.get(exit) ?? 0,
     features: router === null ? [] : explainPrompt(router.prompt, messages, row, FEATURES),
   }));
-  return { decision, circumstances, target: calibrated?.targetOf(usable) ?? null, scores };
+  return { decision, circumstances, target: calibrated?.targetOf(reachable(circumstances)) ?? null, scores };
 }

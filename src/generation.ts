@@ -35,6 +35,11 @@ export const cacheScopeSchema = z.strictObject({
   continued: z.boolean().default(false),
 });
 export type CacheScope = z.infer<typeof cacheScopeSchema>;
+/** Per token, the first exit that is as sure as its threshold makes it: probability of the most probable token, by layer. */
+export const decodingSchema = z.strictObject({
+  kind: z.literal("early_exit"),
+  thresholds: z.record(z.string().regex(/^[1-9][0-9]{0,2}$/), z.number().min(0).max(1)),
+});
 
 /** One generation as a tier sees it: token ids in, token ids out. Also the JSON of `sortie-origin/1`. */
 export const generationRequestSchema = z.strictObject({
@@ -52,6 +57,8 @@ export const generationRequestSchema = z.strictObject({
   stop_token_ids: z.array(z.int().min(0)).max(16),
   /** Absent: no cache is read or written. */
   cache: cacheScopeSchema.optional(),
+  /** How tokens are made; left out: every one at `exit_layer`. */
+  decoding: decodingSchema.optional(),
 });
 export type GenerationRequest = z.infer<typeof generationRequestSchema>;
 

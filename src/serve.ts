@@ -4,15 +4,16 @@
  */
 import type { Route } from "./conversation.ts";
 import type { EdgeClient } from "./edge/client.ts";
-import type { EdgeEvent, EdgeJob } from "./edge/job.ts";
+import type { EdgeEvent } from "./edge/job.ts";
 import { ApiError } from "./errors.ts";
 import type { GenerationRequest, TokenEvent } from "./generation.ts";
 import type { Handoff } from "./handoff.ts";
 import { log } from "./log.ts";
 import type { OriginClient } from "./origin/client.ts";
 import { OriginError } from "./origin/origin-error.ts";
-import type { Circumstances, PromptDecision } from "./policy/route.ts";
+import type { Chosen, Circumstances, PromptDecision } from "./policy/route.ts";
 import type { ExitPolicy } from "./policy/selection.ts";
+import { earlyExit, edgeJob } from "./jobs.ts";
 import { nextEvent, shardTokens } from "./shard-tokens.ts";
 import { afterTokens } from "./plan.ts";
 import type { TierHealth } from "./tier-health.ts";
@@ -31,6 +32,10 @@ export interface Plan {
   /** Gate 1 asked again when a tier turns out not to answer. */
   readonly decide: (now: Circumstances) => PromptDecision;
   readonly policy: ExitPolicy;
+  /** How sure an exit of the origin must be of a token to make it; null: none but the one chosen makes any. */
+  readonly earlyExit: number | null;
+  /** A target whose verdicts are logged and change nothing; null: none. */
+  readonly shadow: Chosen | null;
   readonly circumstances: Circumstances;
 }
 
@@ -72,7 +77,7 @@ async function serveAtEdge(
   signal: AbortSignal,
   moved: Moved,
 ): Promise<Served> {
-  const opening = await openEdge(deps, generation, route, signal);
+  const opening = await openEdge(deps, generation, route, plan.shadow, signal);
   if (!opening.ok) {
     if (deps.origin === null) throw unavailable(opening.reason);
     const edge = opening.reason === "edge-full" ? "full" : "unavailable";
@@ -105,13 +110,14 @@ async function openEdge(
   deps: ServeDeps,
   generation: Generation,
   route: PromptDecision,
+  shadow: Chosen | null,
   signal: AbortSignal,
 ): Promise<Opening> {
   const failed = (reason: string, message: string): Opening => {
     log("edge.failed", { request_id: generation.request_id, reason, message });
     return { ok: false, reason };
   };
-  const outcome = await deps.edge.run(edgeJob(generation, route), signal);
+  const outcome = await deps.edge.run(edgeJob({ ...generation, exit_layer: route.exit }, route.later, shadow), signal);
   if (!outcome.ok) {
     deps.health.edgeRefused(outcome.reason, Date.now());
     return failed(outcome.reason, outcome.message);
@@ -137,7 +143,11 @@ async function serveAtOrigin(
 ): Promise<Served> {
   try {
     if (deps.origin === null) throw new OriginError("unreachable", "no origin is configured");
-    const request = { ...generation, exit_layer: route.exit };
+    const request = {
+      ...generation,
+      exit_layer: route.exit,
+      ...earlyExit(plan.earlyExit, plan.circumstances.exits, route.exit),
+    };
     const { exit, tier, reason } = route;
     const tokens = await deps.origin.generate(request, handoff, signal);
     deps.health.originAnswered();
@@ -163,23 +173,13 @@ async function degrade(
   if (plan.policy.kind === "fixed" || exit === undefined) throw unavailable("the origin is not reachable", error);
   const reason = `degraded; origin=${error.kind}`;
   const route: PromptDecision = { exit, tier: "edge", reason, later: null };
-  const opening = await openEdge(deps, generation, route, signal);
+  const opening = await openEdge(deps, generation, route, null, signal);
   if (!opening.ok) throw unavailable(opening.reason, error);
   return {
     route: { exit, tier: "edge", reason },
     tokens: shardTokens(opening.first, opening.rest, null),
     cachedTokens: 0,
   };
-}
-
-/** The shard's job: the generation at the edge's exit, and what the later gates may do. */
-function edgeJob(generation: Generation, { exit, later }: PromptDecision): EdgeJob {
-  const request: GenerationRequest = { ...generation, exit_layer: exit };
-  if (later === null) return { request, gates: null };
-  const { ladder, prefillTo, decodeTo, target } = later;
-  const { quality, thresholds } = target;
-  const gates = { ladder: [...ladder], prefill_to: prefillTo, decode_to: decodeTo, target: { quality, thresholds } };
-  return { request, gates };
 }
 
 function unavailable(why: string, cause?: OriginError): ApiError {

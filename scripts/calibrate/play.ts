@@ -77,7 +77,11 @@ export interface Played {
 
 /** Gate 1's part of {@link play}: it depends on the target's prompt thresholds alone. */
 export function start(row: Seen, target: Target, now: Circumstances): PromptDecision {
-  return decideByPrompt({ kind: "auto", quality: null }, { scores: row.prompt, targetOf: () => target }, now);
+  return decideByPrompt(
+    { kind: "auto", quality: null },
+    { scores: row.prompt, targetOf: () => ({ ...target, range: "" }) },
+    now,
+  );
 }
 
 /** What gates 2 and 3 make of gate 1's decision. */

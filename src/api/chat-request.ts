@@ -12,6 +12,7 @@ import {
   streamFields,
   streamOptionsNeedStream,
   tokenLimit,
+  toEarlyExit,
   toNarrowing,
   toSampling,
   toStop,
@@ -101,6 +102,7 @@ export function toChatRequest(body: ChatCompletionBody, requestId: string, rando
     stop: toStop(body),
     topLogprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : null,
     narrowing: toNarrowing(body),
+    earlyExit: toEarlyExit(body),
   };
 }
 

@@ -10,6 +10,7 @@ import {
   streamFields,
   streamOptionsNeedStream,
   tokenLimit,
+  toEarlyExit,
   toNarrowing,
   toSampling,
   toStop,
@@ -64,6 +65,7 @@ export function toCompletionRequest(body: CompletionBody, requestId: string, ran
     stop: toStop(body),
     topLogprobs: body.logprobs ?? null,
     narrowing: toNarrowing(body),
+    earlyExit: toEarlyExit(body),
   };
 }
 

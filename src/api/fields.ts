@@ -64,12 +64,25 @@ export const samplingFields = {
 
 /** Sortie's own: how this request narrows the exit choice. Tenant and key may narrow it further; the narrowest wins. */
 export const sortieField = z
-  .strictObject(narrowingFields)
+  .strictObject({
+    ...narrowingFields,
+    early_exit: z.number().gt(0).max(1).nullish().meta({
+      description:
+        "At an origin, each token comes from the first exit that gives its most probable token this probability.",
+    }),
+  })
   .nullish()
   .meta({ description: "Sortie's own: narrows the exits that may answer." });
 
-export function toNarrowing({ sortie }: { sortie?: Narrowing | null | undefined }): Narrowing {
-  return sortie ?? {};
+type SortieField = z.infer<typeof sortieField>;
+
+export function toNarrowing({ sortie }: { sortie?: SortieField }): Narrowing {
+  const { early_exit: _, ...narrowing } = sortie ?? {};
+  return narrowing;
+}
+
+export function toEarlyExit({ sortie }: { sortie?: SortieField }): number | null {
+  return sortie?.early_exit ?? null;
 }
 
 export const streamFields = {

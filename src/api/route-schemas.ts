@@ -35,6 +35,35 @@ const expected = z
   })
   .meta({ description: "What the calibration measured on held-out prompts." });
 
+const driftShares = z.array(
+  z.strictObject({
+    name: z.string(),
+    observed: probability,
+    expected: probability,
+    deviation: z.number().meta({ description: "In standard errors; beyond ±3 it is hardly chance." }),
+  }),
+);
+
+/** `GET /admin/v1/route/drift` */
+export const driftSchema = z.strictObject({
+  object: z.literal("route.drift"),
+  from: z.iso.datetime(),
+  to: z.iso.datetime(),
+  fingerprint: z.string(),
+  data: z
+    .array(
+      z.strictObject({
+        range: z.string().meta({ description: "Shallowest and deepest exit that could answer, e.g. `3-12`." }),
+        quality: probability.meta({ description: "The target in force." }),
+        answers: z.int().min(0),
+        gates: driftShares.meta({ description: "By the gate that decided last." }),
+        exits: driftShares.meta({ description: "By the exit that ended the answer." }),
+      }),
+    )
+    .meta({ description: "Answers whose exit the gates chose, beside the calibration's held-out prompts." }),
+});
+export type DriftBody = z.infer<typeof driftSchema>;
+
 export const explanationSchema = z.strictObject({
   exit: layer,
   tier: z.enum(["edge", "origin"]),
@@ -43,7 +72,10 @@ export const explanationSchema = z.strictObject({
   edge_exits: z.array(layer),
   edge: z.enum(["ready", "full", "unavailable"]),
   origin: z.enum(["ready", "absent", "down"]),
-  target: z.strictObject({ quality: probability, thresholds, expected }).nullable(),
+  target: z
+    .strictObject({ range: z.string(), quality: probability, thresholds, expected })
+    .nullable()
+    .meta({ description: "The target in force; null without calibration, or where there is nothing to choose." }),
   later_gates: z
     .strictObject({
       ladder: z.array(layer).meta({ description: "Exits that the edge tries in turn." }),

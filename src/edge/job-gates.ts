@@ -1,4 +1,5 @@
 /** Gates 2 and 3 of one job, as the generate loop asks them. */
+import { log } from "../log.ts";
 import type { GenerateOptions } from "../model/generate.ts";
 import { RunningConfidence, scoreDecode } from "../policy/decode-gate.ts";
 import { scorePrefill } from "../policy/prefill-gate.ts";
@@ -15,6 +16,7 @@ export interface Step {
 /** The gates' state over one job: gate 2 climbs the ladder before the first token, gate 3 escalates once after it. */
 export class JobGates {
   readonly #gates: NonNullable<EdgeJob["gates"]>;
+  readonly #requestId: string;
   readonly #router: Router;
   readonly #running = new RunningConfidence();
   #prefillScore = 1;
@@ -22,7 +24,8 @@ export class JobGates {
   #step: Step | null = null;
   #settled: Step | null = null;
 
-  constructor(gates: NonNullable<EdgeJob["gates"]>, router: Router) {
+  constructor(requestId: string, gates: NonNullable<EdgeJob["gates"]>, router: Router) {
+    this.#requestId = requestId;
     this.#gates = gates;
     this.#router = router;
   }
@@ -55,6 +58,7 @@ export class JobGates {
           return "continue";
         }
         const { enough, reason } = decideLater("prefill", this.#prefillScore, this.#gates.target);
+        this.#logShadow(exit, enough);
         this.#step = { exit: enough ? exit : next, reason };
         if (enough || !this.#onLadder(next)) this.#settled = this.#step;
         return enough ? "continue" : "handoff";
@@ -70,6 +74,14 @@ export class JobGates {
         return "handoff";
       },
     };
+  }
+
+  /** What the shadow's gate 2 says of the same score. */
+  #logShadow(exit: number, live: boolean): void {
+    const { shadow } = this.#gates;
+    if (shadow === null) return;
+    const { enough, reason } = decideLater("prefill", this.#prefillScore, shadow);
+    log("route.shadow", { request_id: this.#requestId, exit, enough, live_enough: live, reason });
   }
 
   #onLadder(exit: number): boolean {

@@ -7,6 +7,7 @@ import { thresholdsSchema } from "../policy/targets.ts";
 
 const probability = z.number().min(0).max(1);
 const layerSchema = z.int().positive();
+const chosenSchema = z.strictObject({ range: z.string(), quality: probability, thresholds: thresholdsSchema });
 
 export const edgeJobSchema = z.strictObject({
   request: generationRequestSchema,
@@ -19,7 +20,9 @@ export const edgeJobSchema = z.strictObject({
       prefill_to: layerSchema.nullable(),
       /** Where gate 3 escalates to. */
       decode_to: layerSchema,
-      target: z.strictObject({ quality: probability, thresholds: thresholdsSchema }),
+      target: chosenSchema,
+      /** A target whose verdicts are logged and change nothing. */
+      shadow: chosenSchema.nullable(),
     })
     .nullable(),
 });

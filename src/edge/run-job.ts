@@ -61,7 +61,8 @@ async function* jobFrames(
 ): AsyncGenerator<Uint8Array, void> {
   try {
     const sequence = engine.newSequence();
-    const gates = job.gates === null || router === null ? null : new JobGates(job.gates, router);
+    const gates =
+      job.gates === null || router === null ? null : new JobGates(job.request.request_id, job.gates, router);
     let spent: Spent | null = null;
     for (let request = job.request; ;) {
       const before: Spent | null = spent;

@@ -46,7 +46,7 @@ export interface GenerationOutcome {
 }
 
 /**
- * Generates one answer at `request.exit_layer`.
+ * Generates one answer at `request.exit_layer`, or with `request.decoding` each token at the first exit that is sure enough.
  *
  * `sequence` holds a prefix of `request.token_ids`; the rest is appended and read. It is new (empty), imported from a
  * handoff (its states are continued as they are), or warm: a cache has filled it, or a caller that kept it from an earlier turn calls
@@ -70,23 +70,24 @@ export async function* generate(
 ): AsyncGenerator<TokenEvent, GenerationOutcome> {
   const clock = options.clock ?? (() => performance.now());
   const turn = options.beginTurn ?? beginTurn;
-  const { exit_layer: exit, token_ids: ids, answer_tokens, max_tokens } = request;
+  const { token_ids: ids, answer_tokens, max_tokens } = request;
   const promptTokens = ids.length - answer_tokens;
   const started = clock();
   takeTokens(engine, sequence, ids);
-  const cached = Math.min(heldPositions(engine, sequence, exit), promptTokens);
+  const cached = Math.min(heldPositions(engine, sequence, request.exit_layer), promptTokens);
   const seen = { all: new Set(ids), answer: counts(ids.slice(promptTokens)) };
 
   signal.throwIfAborted();
-  let logits = await nextLogits(engine, sequence, exit, signal);
+  let next = await nextStep(engine, sequence, request, signal);
   const prefilled = clock();
   let emitted = 0;
+  const byExit: Record<string, number> = {};
   const outcome = (type: GenerationOutcome["type"]): GenerationOutcome => ({
     type,
     usage: {
       prompt_tokens: promptTokens,
       cached_tokens: cached,
-      completion_tokens_by_exit: emitted === 0 ? {} : { [String(exit)]: emitted },
+      completion_tokens_by_exit: { ...byExit },
     },
     timings: { queue_ms: 0, prefill_ms: elapsed(started, prefilled), decode_ms: elapsed(prefilled, clock()) },
   });
@@ -98,8 +99,9 @@ export async function* generate(
     ];
   };
 
-  if (options.afterPrefill?.(prefillFeatures(engine, sequence, exit, logits)) === "handoff") return outcome("handoff");
+  if (options.afterPrefill?.(prefillFeatures(engine, sequence, next)) === "handoff") return outcome("handoff");
   for (;;) {
+    const { logits, exit } = next;
     const normaliser = logSumExp(logits);
     const id = sample(logits, request.sampling, seen, sequence.length);
     if (request.stop_token_ids.includes(id)) {
@@ -108,6 +110,7 @@ export async function* generate(
       return result;
     }
     emitted++;
+    byExit[exit] = (byExit[exit] ?? 0) + 1;
     sequence.append([id]);
     seen.all.add(id);
     seen.answer.set(id, (seen.answer.get(id) ?? 0) + 1);
@@ -128,7 +131,7 @@ export async function* generate(
     if (sureness && options.afterToken?.(sureness) === "handoff") return outcome("handoff");
     signal.throwIfAborted();
     const turned = turn();
-    logits = await nextLogits(engine, sequence, exit, signal);
+    next = await nextStep(engine, sequence, request, signal);
     await turned;
     signal.throwIfAborted();
   }
@@ -159,7 +162,34 @@ async function nextLogits(engine: Engine, sequence: Sequence, exit: number, sign
   return engine.logits(sequence, exit, [sequence.length - 1]);
 }
 
-function prefillFeatures(engine: Engine, sequence: Sequence, exit: number, logits: Float32Array): PrefillFeatures {
+/** What the next token is sampled from, and the exit that made it. */
+interface Step {
+  readonly exit: number;
+  /** `[V]` */
+  readonly logits: Float32Array;
+}
+
+/**
+ * One token at the request's exit; or, with early exit, at the first that is sure enough. What a shallow exit leaves out
+ * is filled in when a later token goes deeper.
+ */
+async function nextStep(
+  engine: Engine,
+  sequence: Sequence,
+  request: GenerationRequest,
+  signal: AbortSignal,
+): Promise<Step> {
+  const { exit_layer: deepest, decoding } = request;
+  for (const exit of engine.exits) {
+    const threshold = exit < deepest ? decoding?.thresholds[String(exit)] : undefined;
+    if (threshold === undefined) continue;
+    const logits = await nextLogits(engine, sequence, exit, signal);
+    if (confidenceOf(logits, logSumExp(logits)).top1 >= threshold) return { exit, logits };
+  }
+  return { exit: deepest, logits: await nextLogits(engine, sequence, deepest, signal) };
+}
+
+function prefillFeatures(engine: Engine, sequence: Sequence, { exit, logits }: Step): PrefillFeatures {
   const segment = engine.exits.indexOf(exit);
   const width = engine.bundle.shape.hidden_size;
   const hidden = sequence.hidden(segment, sequence.hiddenFrom(segment), sequence.length); // [T, d]

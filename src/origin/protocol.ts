@@ -71,6 +71,8 @@ export const originInfoSchema = z.object({
   context_length: z.int().positive(),
   /** Prompt tokens per second through all layers, measured at warm-up. */
   prefill_tokens_per_second: z.number().positive(),
+  /** Kinds of `decoding` that a request may ask for. */
+  decoding: z.array(z.string()).default([]),
 });
 export type OriginInfo = z.infer<typeof originInfoSchema>;
 

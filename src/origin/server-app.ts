@@ -128,6 +128,7 @@ function info({ bundle, exits, prefillTokensPerSecond }: OriginEngine): OriginIn
     exits: [...exits],
     context_length: bundle.shape.context_length,
     prefill_tokens_per_second: prefillTokensPerSecond,
+    decoding: ["early_exit"],
   };
 }
 

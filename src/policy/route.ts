@@ -1,7 +1,7 @@
 /** The exit choice: scores and circumstances in, a decision with its reason out. Pure. */
 import type { Route } from "../conversation.ts";
 import type { ExitPolicy } from "./selection.ts";
-import type { Target } from "./targets.ts";
+import type { RangedTarget, Target } from "./targets.ts";
 
 /** What the decision may assume of the deployment right now. */
 export interface Circumstances {
@@ -29,13 +29,13 @@ export interface LaterGates {
   readonly prefillTo: number | null;
   /** Where gate 3 escalates to. */
   readonly decodeTo: number;
-  readonly target: Target;
+  readonly target: RangedTarget;
 }
 
 /** Gate 1's scores by exit, and the thresholds for the exits that may answer; null where the router has none. */
 export interface Calibrated {
   readonly scores: ReadonlyMap<number, number>;
-  readonly targetOf: (exits: readonly number[]) => Target | null;
+  readonly targetOf: (exits: readonly number[]) => RangedTarget | null;
 }
 
 /**
@@ -44,41 +44,46 @@ export interface Calibrated {
  */
 export function decideByPrompt(policy: ExitPolicy, calibrated: Calibrated | null, now: Circumstances): PromptDecision {
   if (policy.kind === "fixed") return settled(policy.exit, now, "gate=none; reason=fixed");
-  const { reachable, prefix, circumstance } = reach(now);
-  const deepest = reachable.at(-1) ?? 0;
-  if (reachable.length === 1) return settled(deepest, now, `${prefix}gate=none; reason=${circumstance ?? "only-exit"}`);
-  const target = calibrated?.targetOf(reachable) ?? null;
+  const { exits, prefix, circumstance } = reach(now);
+  const deepest = exits.at(-1) ?? 0;
+  if (exits.length === 1) return settled(deepest, now, `${prefix}gate=none; reason=${circumstance ?? "only-exit"}`);
+  const target = calibrated?.targetOf(exits) ?? null;
   if (calibrated === null || target === null) {
     return settled(deepest, now, `${prefix}gate=none; reason=${circumstance ?? "uncalibrated"}`);
   }
   const alone = now.edge !== "ready" && now.origin === "ready";
   const threshold = alone ? target.thresholds.alone : target.thresholds.prompt;
   const score = (exit: number): number => calibrated.scores.get(exit) ?? 0;
-  const trusted = (exits: readonly number[]): number => exits.find((exit) => score(exit) >= threshold) ?? deepest;
-  const exit = trusted(reachable);
-  const verdict = `${prefix}gate=prompt; ${measured(score(exit), threshold)}; quality=${target.quality}`;
+  const trusted = (among: readonly number[]): number => among.find((one) => score(one) >= threshold) ?? deepest;
+  const exit = trusted(exits);
+  const verdict = `${prefix}gate=prompt; ${measured(score(exit), threshold)}; ${named(target)}`;
   const easy = score(exit) >= threshold && exit < deepest ? "easy" : "hard";
   if (alone) return { exit, tier: "origin", reason: `${verdict}; reason=${circumstance}`, later: null };
   const reason = `${verdict}; reason=${circumstance ?? easy}`;
   if (!now.edgeExits.includes(exit)) return { exit, tier: "origin", reason, later: null };
   const ladder = now.edgeExits.filter((other) => other >= exit).map((other) => ({ exit: other, score: score(other) }));
-  const beyond = reachable.filter((other) => !now.edgeExits.includes(other));
+  const beyond = exits.filter((other) => !now.edgeExits.includes(other));
   const later = { ladder, prefillTo: beyond.length === 0 ? null : trusted(beyond), decodeTo: deepest, target };
   return { exit, tier: "edge", reason, later: exit === deepest ? null : later };
 }
 
-/** The exits that can answer right now, and why these are not all. */
+/** The exits that can answer right now. */
+export function reachable(now: Circumstances): readonly number[] {
+  return reach(now).exits;
+}
+
+/** {@link reachable}, and why these are not all. */
 function reach({ exits, edgeExits, origin, edge }: Circumstances): {
-  readonly reachable: readonly number[];
+  readonly exits: readonly number[];
   readonly prefix: string;
   readonly circumstance: string | null;
 } {
   if (origin !== "ready" && edgeExits.length > 0 && edgeExits.length < exits.length) {
-    if (origin === "absent") return { reachable: edgeExits, prefix: "", circumstance: "no-origin" };
-    return { reachable: edgeExits, prefix: "degraded; ", circumstance: "origin-down" };
+    if (origin === "absent") return { exits: edgeExits, prefix: "", circumstance: "no-origin" };
+    return { exits: edgeExits, prefix: "degraded; ", circumstance: "origin-down" };
   }
   const turnedAway = edge !== "ready" && origin === "ready" && edgeExits.length > 0;
-  return { reachable: exits, prefix: "", circumstance: turnedAway ? `edge-${edge}` : null };
+  return { exits, prefix: "", circumstance: turnedAway ? `edge-${edge}` : null };
 }
 
 function settled(exit: number, now: Circumstances, reason: string): PromptDecision {
@@ -91,10 +96,14 @@ export function decidedAlready({ exit, tier, reason }: Route): PromptDecision {
 }
 
 /** A target as the later gates need it. */
-export type Chosen = Pick<Target, "quality" | "thresholds">;
+export type Chosen = Pick<RangedTarget, "range" | "quality" | "thresholds">;
 
 /** Whether a gate lets an answer begin, or go on, where it is. */
-export function isEnough(gate: "prefill" | "decode", score: number, { thresholds }: Chosen): boolean {
+export function isEnough(
+  gate: "prefill" | "decode",
+  score: number,
+  { thresholds }: Pick<Target, "thresholds">,
+): boolean {
   return score >= thresholds[gate];
 }
 
@@ -105,8 +114,12 @@ export function decideLater(
   target: Chosen,
 ): { readonly enough: boolean; readonly reason: string } {
   const enough = isEnough(gate, score, target);
-  const verdict = `gate=${gate}; ${measured(score, target.thresholds[gate])}; quality=${target.quality}`;
+  const verdict = `gate=${gate}; ${measured(score, target.thresholds[gate])}; ${named(target)}`;
   return { enough, reason: `${verdict}; reason=${enough ? "easy" : "hard"}` };
+}
+
+function named({ quality, range }: Pick<Chosen, "quality" | "range">): string {
+  return `quality=${quality}; range=${range}`;
 }
 
 function measured(score: number, threshold: number): string {

@@ -55,13 +55,29 @@ export const cascadeSchema = z.strictObject({
 });
 export type Cascade = z.infer<typeof cascadeSchema>;
 
+/** A target, and the range of exits that it was chosen for. */
+export interface RangedTarget extends Target {
+  /** e.g. `3-12` */
+  readonly range: string;
+}
+
+/** The name of a range. */
+export function rangeName({ min_exit, max_exit }: Pick<Cascade, "min_exit" | "max_exit">): string {
+  return `${min_exit}-${max_exit}`;
+}
+
 /**
  * The thresholds that keep a quality within a range of exits: those of the next higher target that was calibrated.
  * @param exits allowed, ascending; a range with gaps has the thresholds of its ends
  * @returns null when there is nothing to choose, or no calibration for the range
  */
-export function targetFor(cascades: readonly Cascade[], exits: readonly number[], quality: number): Target | null {
+export function targetFor(
+  cascades: readonly Cascade[],
+  exits: readonly number[],
+  quality: number,
+): RangedTarget | null {
   const [from, to] = [exits[0], exits.at(-1)];
   const cascade = cascades.find(({ min_exit, max_exit }) => min_exit === from && max_exit === to);
-  return cascade?.targets.find((target) => target.quality >= quality) ?? cascade?.targets.at(-1) ?? null;
+  const target = cascade?.targets.find((one) => one.quality >= quality) ?? cascade?.targets.at(-1);
+  return cascade && target ? { ...target, range: rangeName(cascade) } : null;
 }

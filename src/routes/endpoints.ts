@@ -21,7 +21,7 @@ import { completionSchema } from "../api/completion-request.ts";
 import type { Endpoint, ErrorStatus } from "../api/openapi.ts";
 import { playgroundSchema } from "../api/playground-answer.ts";
 import { trafficQueryFields, trafficSchema } from "../api/traffic-schemas.ts";
-import { explainSchema, explanationSchema } from "../api/route-schemas.ts";
+import { driftSchema, explainSchema, explanationSchema } from "../api/route-schemas.ts";
 import { usageBodySchema, usageQueryFields } from "../api/usage-schemas.ts";
 import { tenantNameSchema } from "../tenant/policy.ts";
 
@@ -183,6 +183,16 @@ export const ENDPOINTS: readonly Endpoint[] = [
     body: explainSchema,
     answer: { "application/json": explanationSchema },
     errors: [400, 403, 404],
+  },
+  {
+    method: "get",
+    path: "/admin/v1/route/drift",
+    name: "RouteDrift",
+    summary: "What the gates do, beside what the calibration expected.",
+    access: "admin",
+    query: trafficQueryFields,
+    answer: { "application/json": driftSchema },
+    errors: [400],
   },
   {
     method: "get",

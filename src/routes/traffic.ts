@@ -1,5 +1,5 @@
 /** `GET /admin/v1/traffic`: what the deployment did by the hour, for the operator. */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { z } from "zod";
 import { requestError } from "../api/request-error.ts";
 import { trafficQueryFields, type TrafficBody } from "../api/traffic-schemas.ts";
@@ -13,14 +13,22 @@ const querySchema = z.strictObject(trafficQueryFields);
 
 export function traffic(): Hono<AppEnv> {
   return new Hono<AppEnv>().get("/", async (c) => {
-    const query = c.req.query();
-    const parsed = querySchema.safeParse(query);
-    if (!parsed.success) throw requestError(parsed.error, query);
-    const to = (Math.floor(Date.now() / HOUR_MS) + 1) * HOUR_MS;
-    const from = to - parsed.data.hours * HOUR_MS;
-    const hours = c.env.TRAFFIC ? await trafficObject(c.env.TRAFFIC).read(from, to) : [];
+    const { from, to, hours } = await trafficOf(c);
     return c.json(trafficBody(from, to, hours));
   });
+}
+
+/** The counters of the hours that a query asks for. @throws ApiError 400 */
+export async function trafficOf(
+  c: Context<AppEnv>,
+): Promise<{ readonly from: number; readonly to: number; readonly hours: readonly TrafficHour[] }> {
+  const query = c.req.query();
+  const parsed = querySchema.safeParse(query);
+  if (!parsed.success) throw requestError(parsed.error, query);
+  const to = (Math.floor(Date.now() / HOUR_MS) + 1) * HOUR_MS;
+  const from = to - parsed.data.hours * HOUR_MS;
+  const hours = c.env.TRAFFIC ? await trafficObject(c.env.TRAFFIC).read(from, to) : [];
+  return { from, to, hours };
 }
 
 type Totals = TrafficBody["totals"];

@@ -6,6 +6,7 @@ export const COUNTED = [
   "requests", // by ending
   "exits", // by the exit and tier that spoke last
   "gates", // by the gate that decided last, and its reason
+  "cascades", // by range of exits, quality target, deciding gate and exit: for drift
   "cache", // by x-sortie-cache
   "errors", // by status and code
   "tokens", // output, by exit
@@ -39,7 +40,7 @@ export function countsOf(record: RequestRecord): Count[] {
       { name: "errors", label: `${record.status} ${record.code}`, count: 1 },
     ];
   }
-  const { gate, reason } = routeParts(record.route);
+  const { gate, reason, target } = routeParts(record.route);
   const counts: Count[] = [
     { name: "requests", label: record.ending, count: 1 },
     { name: "exits", label: `${record.exit} ${record.tier}`, count: 1 },
@@ -50,6 +51,7 @@ export function countsOf(record: RequestRecord): Count[] {
     { name: "cost", label: "full_depth", count: record.fullDepthCost },
     { name: "duration_ms", label: String(bucketOf(record.durationMs)), count: 1 },
   ];
+  if (target !== null) counts.push({ name: "cascades", label: `${target} ${gate} ${record.exit}`, count: 1 });
   if (record.cache !== null) counts.push({ name: "cache", label: record.cache, count: 1 });
   for (const [exit, tokens] of Object.entries(record.tokensByExit))
     counts.push({ name: "tokens", label: exit, count: tokens });

@@ -61,6 +61,8 @@ export function routeParts(route: string): {
   readonly gate: string;
   readonly reason: string;
   readonly score: number | null;
+  /** Range of exits and quality target, e.g. `3-12 0.95`; null: the gates did not choose. */
+  readonly target: string | null;
 } {
   const valueOf = (name: string): string | null =>
     route
@@ -69,8 +71,10 @@ export function routeParts(route: string): {
       .find((part) => part.startsWith(`${name}=`))
       ?.slice(name.length + 1) ?? null;
   const score = valueOf("score");
+  const [range, quality] = [valueOf("range"), valueOf("quality")];
+  const target = range === null || quality === null ? null : `${range} ${quality}`;
   const reason = valueOf("reason") ?? (route.startsWith("degraded") ? "degraded" : "");
-  return { gate: valueOf("gate") ?? "none", reason, score: score === null ? null : Number(score) };
+  return { gate: valueOf("gate") ?? "none", reason, score: score === null ? null : Number(score), target };
 }
 
 /** The line of the log. Attribute names follow OpenTelemetry's for generative AI. */

@@ -31,6 +31,7 @@ describe("what is accepted", () => {
       stop: [],
       topLogprobs: null,
       narrowing: {},
+      earlyExit: null,
       sampling: {
         temperature: 1,
         top_p: 1,
@@ -67,6 +68,7 @@ describe("what is accepted", () => {
   test("how the request narrows the exits arrives, within bounds", () => {
     const sortie = { quality: 0.95, min_exit: 6, max_exit: 9 };
     expect(accepted({ sortie }).narrowing).toEqual(sortie);
+    expect(accepted({ sortie: { ...sortie, early_exit: 0.9 } })).toMatchObject({ narrowing: sortie, earlyExit: 0.9 });
     expect(accepted({ sortie: null }).narrowing).toEqual({});
     for (const wrong of [{ quality: 0 }, { quality: 1.01 }, { min_exit: 0 }, { max_exit: 1.5 }, { exit: 3 }]) {
       expect(chatCompletionSchema.safeParse({ ...minimal, sortie: wrong }).success).toBe(false);

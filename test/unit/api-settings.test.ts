@@ -31,6 +31,7 @@ describe("settings", () => {
       leaseMs: 30_000,
       logText: false,
       playgroundKey: null,
+      shadowQuality: null,
     });
   });
 
@@ -50,6 +51,7 @@ describe("settings", () => {
       leaseMs: 60_000,
       logText: false,
       playgroundKey: null,
+      shadowQuality: null,
     });
     expect(settings({ ...variables, ORIGIN_URL: "" }).origin).toBeNull();
   });

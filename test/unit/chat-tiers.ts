@@ -16,6 +16,7 @@ export const REQUEST: ChatRequest = {
   stop: [],
   topLogprobs: null,
   narrowing: {},
+  earlyExit: null,
 };
 
 /** A client that never goes. */

@@ -110,6 +110,37 @@ describe("gate 3", () => {
   });
 });
 
+describe("early exit", () => {
+  test("is asked of the origin, for the exits that may answer, and not of the edge", async () => {
+    const { deps, state } = scripted();
+    const narrowing = { min_exit: 6 };
+    await read((await chat(deps, memoryAccount().payer, { ...REQUEST, earlyExit: 0.9, narrowing }, STAYS)).events);
+    expect(state.origin[0]).toMatchObject({ exit_layer: 12, decoding: { kind: "early_exit", thresholds: { 6: 0.9 } } });
+    const fixed = { ...REQUEST, model: "tiny:exit-3", earlyExit: 0.9 };
+    await read((await chat(deps, memoryAccount().payer, fixed, STAYS)).events);
+    expect(state.edge[0]?.request.decoding).toBeUndefined();
+  });
+});
+
+describe("shadow mode", () => {
+  test("logs what another target would have done, and changes nothing", async () => {
+    const lines: string[] = [];
+    const spy = vi.spyOn(console, "info").mockImplementation((line: string) => void lines.push(line));
+    const { deps, state } = scripted({ hard: true, doubtsAt: 2 });
+    const shadowed = { ...deps, settings: { ...deps.settings, shadowQuality: 0.8 } };
+    const answer = await chat(shadowed, memoryAccount().payer, REQUEST, STAYS);
+    const live = await chat(scripted({ hard: true, doubtsAt: 2 }).deps, memoryAccount().payer, REQUEST, STAYS);
+    expect(answer.route).toEqual(live.route);
+    expect(state.edge[0]?.gates?.shadow).toMatchObject({ quality: 1 }); // the next target that was calibrated
+    const logged = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(logged).toContainEqual(
+      expect.objectContaining({ event: "route.shadow", request_id: "r-1", exit: 3, live_exit: 3 }),
+    );
+    for (const { events } of [answer, live]) await read(events);
+    spy.mockRestore();
+  });
+});
+
 describe("load and health", () => {
   const routeOf = async (deps: ReturnType<typeof scripted>["deps"]) => {
     const answer = await chat(deps, memoryAccount().payer, REQUEST, STAYS);

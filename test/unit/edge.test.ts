@@ -175,7 +175,8 @@ describe("a job", () => {
     ladder: [{ exit: 1, score: 0.5 }],
     prefill_to: 4,
     decode_to: 4,
-    target: { quality: 0.95, thresholds: { prompt: 0.5, alone: 0.5, ...thresholds } },
+    target: { range: "1-4", quality: 0.95, thresholds: { prompt: 0.5, alone: 0.5, ...thresholds } },
+    shadow: null,
     ...over,
   });
   const target = (bundle: Awaited<ReturnType<typeof run>>["bundle"]) => ({

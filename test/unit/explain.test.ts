@@ -39,7 +39,7 @@ describe("explain", () => {
       origin: "ready",
       later_gates: { ladder: [3, 6], prefill_to: 12, decode_to: 12 },
     });
-    expect(rest.reason).toMatch(/^gate=prompt; score=1.000; threshold=0.500; quality=1; reason=easy$/);
+    expect(rest.reason).toMatch(/^gate=prompt; score=1.000; threshold=0.500; quality=1; range=3-12; reason=easy$/);
     expect(scores.map(({ exit }) => exit)).toEqual([3, 6, 12]);
   });
   test("a tenant's policy and the request's own limits hold", async () => {

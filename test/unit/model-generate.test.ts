@@ -262,3 +262,41 @@ describe("gates", () => {
     await expect(generation.next()).rejects.toMatchObject({ fault: "sequence" });
   });
 });
+
+describe("early exit", () => {
+  const early = (thresholds: Record<string, number>) => request({ decoding: { kind: "early_exit", thresholds } });
+  test("with thresholds that nothing reaches, the answer is the exit's own; with 0, the shallowest exit's", async () => {
+    const deep = await collect(generate(engine, engine.newSequence(), request(), never));
+    const never1 = await collect(generate(engine, engine.newSequence(), early({ "1": 1 }), never));
+    expect(never1.ids).toEqual(deep.ids);
+    const shallow = await collect(generate(engine, engine.newSequence(), request({ exit_layer: 1 }), never));
+    const always = await collect(generate(engine, engine.newSequence(), early({ "1": 0 }), never));
+    expect(always.ids).toEqual(shallow.ids);
+    expect(always.outcome.usage.completion_tokens_by_exit).toEqual({ "1": 12 });
+  });
+
+  test("every token is the token of the exit that made it, over the same history", async () => {
+    const sureness: number[] = [];
+    const watch = { afterToken: ({ top1 }: { top1: number }) => (sureness.push(top1), "continue" as const) };
+    await collect(generate(engine, engine.newSequence(), request({ exit_layer: 1 }), never, watch));
+    const middle = sureness.toSorted((a, b) => a - b)[Math.floor(sureness.length / 2)] ?? 0;
+    const { events, ids, outcome } = await collect(
+      generate(engine, engine.newSequence(), early({ "1": middle }), never),
+    );
+    const exits = events.flatMap((event) => (event.type === "token" ? [event.exit] : []));
+    expect(new Set(exits)).toEqual(new Set([1, 3])); // both, or nothing was tried
+    const prompt = request().token_ids;
+    for (const [at, exit] of exits.entries()) {
+      const history = request({
+        exit_layer: exit,
+        max_tokens: 1,
+        token_ids: [...prompt, ...ids.slice(0, at)],
+        answer_tokens: at,
+      });
+      const alone = await collect(generate(engine, engine.newSequence(), history, never));
+      expect(alone.ids[0]).toBe(ids[at]);
+    }
+    const by = outcome.usage.completion_tokens_by_exit;
+    expect((by["1"] ?? 0) + (by["3"] ?? 0)).toBe(12);
+  });
+});

@@ -30,7 +30,10 @@ function target(thresholds: Partial<Target["thresholds"]> = {}): Target {
 const decide = (scores: readonly number[], thresholds: Partial<Target["thresholds"]>, circumstances = now) =>
   decideByPrompt(
     AUTO,
-    { scores: new Map(exits.map((exit, at) => [exit, scores[at] ?? 0])), targetOf: () => target(thresholds) },
+    {
+      scores: new Map(exits.map((exit, at) => [exit, scores[at] ?? 0])),
+      targetOf: () => ({ ...target(thresholds), range: "3-12" }),
+    },
     circumstances,
   );
 
@@ -168,8 +171,8 @@ describe("gate 1", () => {
 describe("gates 2 and 3", () => {
   test("let an answer be at their threshold, and not below", () => {
     for (const gate of ["prefill", "decode"] as const) {
-      expect(decideLater(gate, 0.49, target({ [gate]: 0.5 })).enough).toBe(false);
-      expect(decideLater(gate, 0.5, target({ [gate]: 0.5 })).enough).toBe(true);
+      expect(decideLater(gate, 0.49, { ...target({ [gate]: 0.5 }), range: "3-12" }).enough).toBe(false);
+      expect(decideLater(gate, 0.5, { ...target({ [gate]: 0.5 }), range: "3-12" }).enough).toBe(true);
     }
   });
   test("scores are probabilities, and the probe sees every part of what was read", () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bucketEnd, bucketOf, countsOf, percentile, summed } from "../../src/telemetry/counters.ts";
+import { drift } from "../../src/telemetry/drift.ts";
 import { dataPoint } from "../../src/telemetry/dataset.ts";
 import { logFields, routeParts, type AnswerRecord } from "../../src/telemetry/request-event.ts";
 
@@ -30,6 +31,37 @@ const RECORD: AnswerRecord = {
   timings: { queue_ms: 1, prefill_ms: 2, decode_ms: 3 },
   traceId: null,
 };
+
+describe("drift", () => {
+  const expected = { gates: { prompt: 0, prefill: 0.9, decode: 0.1 }, exits: { 3: 0.6, 12: 0.4 } };
+  const counted = (label: string, count: number) => ({ name: "cascades" as const, label, count });
+  test("what the gates do stands beside what was expected, by range and target", () => {
+    const counts = [
+      counted("3-12 0.95 prefill 3", 60),
+      counted("3-12 0.95 prefill 12", 30),
+      counted("3-12 0.95 decode 12", 10),
+      counted("3-6 0.95 prefill 3", 5),
+    ];
+    const seen = drift(counts, (range, quality) => (range === "3-12" && quality === 0.95 ? expected : null));
+    expect(seen).toMatchObject([{ range: "3-12", quality: 0.95, answers: 100 }]);
+    const near = [...seen[0]!.gates, ...seen[0]!.exits];
+    for (const { observed, expected: wanted, deviation } of near) {
+      expect(observed).toBeCloseTo(wanted);
+      expect(deviation).toBeCloseTo(0);
+    }
+  });
+  test("traffic that got harder stands out", () => {
+    const [seen] = drift([counted("3-12 0.95 prefill 3", 20), counted("3-12 0.95 prefill 12", 80)], () => expected);
+    expect(seen!.exits.find(({ name }) => name === "12")!.deviation).toBeGreaterThan(3);
+    expect(seen!.exits.find(({ name }) => name === "3")!.deviation).toBeLessThan(-3);
+  });
+  test("only answers whose exit the gates chose are counted for it", () => {
+    const route = "gate=prefill; score=0.7; threshold=0.9; quality=0.95; reason=hard; range=3-12";
+    expect(routeParts(route).target).toBe("3-12 0.95");
+    expect(countsOf({ ...RECORD, route })).toContainEqual(counted("3-12 0.95 prefill 9", 1));
+    expect(routeParts("gate=none; reason=fixed").target).toBeNull();
+  });
+});
 
 describe("one request", () => {
   test("the log's line has OpenTelemetry's names, and every number", () => {
@@ -78,9 +110,9 @@ describe("one request", () => {
   });
 
   test.each([
-    ["gate=none; reason=fixed", { gate: "none", reason: "fixed", score: null }],
-    ["degraded; origin=timeout", { gate: "none", reason: "degraded", score: null }],
-    ["gate=prompt; score=0.5; reason=easy; budget=day", { gate: "prompt", reason: "easy", score: 0.5 }],
+    ["gate=none; reason=fixed", { gate: "none", reason: "fixed", score: null, target: null }],
+    ["degraded; origin=timeout", { gate: "none", reason: "degraded", score: null, target: null }],
+    ["gate=prompt; score=0.5; reason=easy; budget=day", { gate: "prompt", reason: "easy", score: 0.5, target: null }],
   ])("route %s", (route, parts) => expect(routeParts(route)).toEqual(parts));
 });
 

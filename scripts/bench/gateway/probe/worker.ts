@@ -59,6 +59,7 @@ export default new Hono<{ Bindings: Env }>()
       },
       stop: [],
       narrowing: {},
+      earlyExit: null,
       topLogprobs: null,
     };
     const { meter } = await reserve(payer, asked, BILL);

@@ -1,0 +1,167 @@
+/** `npm run bench:handoff`: the first token after gate 2 hands off, against sending the prompt's tokens. */
+import { cpus } from "node:os";
+import { randomInt, randomUUID } from "node:crypto";
+import { generationRequestSchema, type TokenEvent } from "../../src/generation.ts";
+import type { Handoff } from "../../src/handoff.ts";
+import { startNodeEngine, type NodeEngine } from "../../src/model/node-client.ts";
+import { createOriginClient, type OriginClient } from "../../src/origin/client.ts";
+import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
+import { start, stopAll } from "../dev/children.ts";
+import { type BenchModel, smollm2, tiny } from "./models.ts";
+import { benchMain, type BenchOptions } from "./options.ts";
+import { digits, table } from "./report.ts";
+import { figures, interleave, median, ratio, type Results, type Subject } from "./rounds.ts";
+
+const HELP = `Usage: npm run bench:handoff [-- options]
+
+Milliseconds from gate 2's verdict to the origin's first token: the edge's state sent and resumed, against token ids
+sent and read from layer 1. The embedded origin is a process of its own, asked over HTTP with signatures; the edge's
+engine runs here. Every request has a prompt of its own. Counts what the origin read again. Ends with one line of JSON.
+`;
+
+/** The exit that reads at the edge, and the one that answers, by model. */
+const DEPTHS: Readonly<Record<string, readonly [edge: number, origin: number]>> = { tiny: [6, 12] };
+const SMOLLM2_DEPTHS = [12, 30] as const;
+/** Lengths of the prompts, in shares of --context: shorter, as asked, longer. */
+const LENGTHS = [0.5, 1, 4];
+
+interface Setting {
+  readonly model: string;
+  readonly edge: number;
+  readonly origin: number;
+  readonly tokens: number;
+}
+
+const nameOf = (way: string, { model, tokens }: Setting): string => `${model}/${tokens}/${way}`;
+
+async function run(options: BenchOptions): Promise<void> {
+  const settings: Setting[] = [];
+  const subjects: Subject[] = [];
+  const engines: NodeEngine[] = [];
+  for (const model of [await tiny(), await smollm2([...SMOLLM2_DEPTHS], options.keep)]) {
+    const [edge, origin] = DEPTHS[model.name] ?? SMOLLM2_DEPTHS;
+    const engine = await startNodeEngine({ directory: model.bundle, exits: [edge] });
+    engines.push(engine);
+    const client = await originOf(model);
+    for (const share of LENGTHS) {
+      const setting = { model: model.name, edge, origin, tokens: Math.round(options.context * share) };
+      if (setting.tokens >= engine.bundle.shape.context_length) continue;
+      settings.push(setting);
+      subjects.push(handedOff(engine, client, setting), sent(engine, client, setting));
+    }
+  }
+  const results = await interleave(subjects, options.rounds, (round) =>
+    process.stderr.write(`round ${round} of ${options.rounds}\n`),
+  );
+  await Promise.all(engines.map((engine) => engine.close()));
+  await stopAll();
+  report(settings, results);
+}
+
+async function originOf(model: BenchModel): Promise<OriginClient> {
+  const secret = randomUUID();
+  const args = ["src/origin/server.ts", "--bundle", model.bundle, "--port", "0"];
+  const child = start(
+    `origin ${model.name}`,
+    process.execPath,
+    args,
+    { ...process.env, ORIGIN_SECRET: secret },
+    () => false,
+  );
+  const [, url = ""] = await child.waitForLine(/ready on (\S+)/);
+  return createOriginClient({ url, secret });
+}
+
+function prompt({ bundle }: NodeEngine, tokens: number): number[] {
+  return Array.from({ length: tokens }, () => randomInt(bundle.shape.vocab_size));
+}
+
+/** The edge has read the prompt; from the verdict on. */
+function handedOff(engine: NodeEngine, client: OriginClient, setting: Setting): Subject {
+  return {
+    name: nameOf("handoff", setting),
+    async measure() {
+      const ids = prompt(engine, setting.tokens);
+      const began = performance.now();
+      const state = await engine.prefill(ids, setting.edge, new AbortController().signal);
+      const edge_ms = performance.now() - began;
+      const bytes = encodeHandoff(state, requestOf(ids, setting)).length;
+      return { ...(await firstToken(client, ids, setting, state)), edge_ms, bytes };
+    },
+  };
+}
+
+function sent(engine: NodeEngine, client: OriginClient, setting: Setting): Subject {
+  return {
+    name: nameOf("text", setting),
+    measure: () => firstToken(client, prompt(engine, setting.tokens), setting, null),
+  };
+}
+
+async function firstToken(client: OriginClient, ids: readonly number[], setting: Setting, state: Handoff | null) {
+  const signal = new AbortController().signal;
+  const began = performance.now();
+  const events = await client.generate(requestOf(ids, setting), state, signal);
+  const first_token_ms = performance.now() - began; // the client resolves with the first event
+  let end: Extract<TokenEvent, { type: "end" }> | null = null;
+  for await (const event of events) if (event.type === "end") end = event;
+  if (end === null) throw new Error("the origin did not end its answer");
+  return { first_token_ms, read_again: end.usage.prompt_tokens - end.usage.cached_tokens };
+}
+
+function requestOf(ids: readonly number[], { origin }: Setting) {
+  return generationRequestSchema.parse({
+    request_id: randomUUID(),
+    token_ids: ids,
+    exit_layer: origin,
+    max_tokens: 2,
+    sampling: { temperature: 0, seed: 0 },
+    stop_token_ids: [],
+  });
+}
+
+function report(settings: readonly Setting[], results: Results): void {
+  const rows = settings.map((setting) => {
+    const of = (way: string, figure: string): number[] => figures(results, nameOf(way, setting), figure);
+    const handoff = of("handoff", "first_token_ms");
+    const text = of("text", "first_token_ms");
+    return {
+      ...setting,
+      handoff_ms: median(handoff),
+      text_ms: median(text),
+      ratio: ratio(handoff, text),
+      edge_ms: median(of("handoff", "edge_ms")),
+      megabytes: median(of("handoff", "bytes")) / 1e6,
+      read_again_after_handoff: median(of("handoff", "read_again")),
+      read_again_after_text: median(of("text", "read_again")),
+    };
+  });
+  const columns = [
+    "model",
+    "prompt",
+    "exits",
+    "MB",
+    "handoff ms",
+    "text ms",
+    "ratio",
+    "read again",
+    "of text",
+    "edge ms",
+  ];
+  const cells = rows.map((row) => [
+    row.model,
+    String(row.tokens),
+    `${row.edge} → ${row.origin}`,
+    digits(row.megabytes),
+    digits(row.handoff_ms),
+    digits(row.text_ms),
+    digits(row.ratio),
+    String(row.read_again_after_handoff),
+    String(row.read_again_after_text),
+    digits(row.edge_ms),
+  ]);
+  console.log(table(columns, cells));
+  console.log(JSON.stringify({ bench: "handoff", cores: cpus().length, results: rows }));
+}
+
+await benchMain(HELP, run);
