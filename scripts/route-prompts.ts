@@ -29,20 +29,25 @@ Trains and tests gate 1 on prompts labelled by others: llmrouter_dc_train.json w
 models), routellm_gsm8k_responses.csv (two). Every prediction is made by a model that has not seen the prompt; with
 tasks held out, none of its task. Needs gpu-backend/.venv with scikit-learn for the comparison.
 
-  --data DIR   folder of the three files   (../shared/data/router)
-  --help       this text`;
+  --data DIR      folder of the three files   (../shared/data/router)
+  --every-model   predicts all nine models' answers, not only those of the pair that is routed between (slow)
+  --help          this text`;
 
 /** Predictions by label, in the order of the texts. */
 type Predictions = Readonly<Record<string, readonly number[]>>;
 
 function main(): void {
   const { values } = parseArgs({
-    options: { data: { type: "string", default: "../shared/data/router" }, help: { type: "boolean", default: false } },
+    options: {
+      data: { type: "string", default: "../shared/data/router" },
+      "every-model": { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
   });
   if (values.help) return console.log(HELP);
   if (!existsSync(values.data)) throw new Error(`There is no ${values.data}: name the data's folder with --data.`);
   const found: Record<string, unknown>[] = [];
-  for (const problem of [nineModels(values.data), gsm8k(values.data)]) {
+  for (const problem of [nineModels(values.data, values["every-model"]), gsm8k(values.data)]) {
     for (const split of splitsOf(problem)) {
       const theirs = tfidf(problem, split);
       const ours = gateOne(problem, split);

@@ -31,21 +31,25 @@ export interface Split {
 const scoredSchema = z.array(z.object({ question: z.string(), scores: z.record(z.string(), z.number()) }));
 const querySchema = z.object({ query: z.string(), task_name: z.string() });
 
-/** LLMRouter's prompts with the scores of nine models; task names are joined by the text. */
-export function nineModels(folder: string): Problem {
+/**
+ * LLMRouter's prompts with the scores of nine models; task names are joined by the text.
+ * @param every whether all nine are predicted, or only the weak and the strong one
+ */
+export function nineModels(folder: string, every: boolean): Problem {
   const rows = scoredSchema.parse(JSON.parse(readFileSync(join(folder, "llmrouter_dc_train.json"), "utf8")));
   const lines = readFileSync(join(folder, "llmrouter_query_train.jsonl"), "utf8").split("\n").filter(Boolean);
   const tasks = new Map(
     lines.map((line) => querySchema.parse(JSON.parse(line))).map((row) => [row.query, row.task_name]),
   );
-  const models = Object.keys(rows[0]?.scores ?? {}).toSorted();
+  const [weak, strong] = ["mistral-7b-instruct-v0.3", "llama-3.3-nemotron-super-49b-v1"] as const;
+  const models = every ? Object.keys(rows[0]?.scores ?? {}).toSorted() : [weak, strong];
   return {
     name: "nine models",
     texts: rows.map(({ question }) => question),
     tasks: rows.map(({ question }) => tasks.get(question) ?? "unknown"),
     right: new Map(models.map((model) => [model, rows.map(({ scores }) => (scores[model] ?? 0) >= RIGHT)])),
-    weak: "mistral-7b-instruct-v0.3",
-    strong: "llama-3.3-nemotron-super-49b-v1",
+    weak,
+    strong,
   };
 }
 
@@ -80,7 +84,7 @@ export function splitsOf({ texts, tasks }: Problem): Split[] {
   return splits;
 }
 
-/** What is predicted: every model's answers, and whether the weak one's is as good as the strong one's. */
+/** What is predicted: whether the weak model's answer is as good as the strong one's, and the models' answers. */
 export function labelsOf({ right, weak, strong }: Problem): Map<string, readonly boolean[]> {
   const strongRight = right.get(strong) ?? [];
   const asGood = (right.get(weak) ?? []).map((is, at) => is || strongRight[at] !== true);

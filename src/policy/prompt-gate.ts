@@ -1,7 +1,7 @@
 /** Gate 1: from the prompt's text alone, how likely each exit's answer is as good as the deepest exit's. Pure. */
 import type { Message } from "../conversation.ts";
 import { sigmoid } from "./logistic.ts";
-import { promptFeatures, visitConversation, type Features } from "./text-features.ts";
+import { promptFeatures, visitConversation, type Features, type Visit } from "./text-features.ts";
 
 /** Gate 1's parameters. */
 export interface PromptGate {
@@ -43,10 +43,11 @@ export function explainPrompt(
   most: number,
 ): Contribution[] {
   const names = new Map<number, string>();
-  visitConversation(messages, (_, hash, name) => {
+  const name: Visit = (hash, prefix, text, from, to) => {
     const bucket = hash & (gate.buckets - 1);
-    if (!names.has(bucket)) names.set(bucket, name());
-  });
+    if (!names.has(bucket)) names.set(bucket, prefix + text.slice(from, to));
+  };
+  visitConversation(messages, name, name);
   const { buckets, values } = promptFeatures(messages, gate.buckets);
   const logit = (bucket: number, at: number): number =>
     (gate.weights[row * gate.buckets + bucket] ?? 0) * (values[at] ?? 0) * (gate.scale[row] ?? 0);

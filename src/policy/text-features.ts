@@ -37,12 +37,18 @@ export function words(text: string): string[] {
     text
       .toLowerCase()
       .match(WORD)
-      ?.map((word) => word.replace(DIGIT, "#")) ?? []
+      ?.map((word) => (mayBeNumber(word) ? word.replace(DIGIT, "#") : word)) ?? []
   );
 }
 
-/** Takes one feature: the hash of its name, which `name` spells for people. */
-export type Visit = (hash: number, name: () => string) => void;
+/** Cheap, and right for ASCII: a word and a number are never one. */
+function mayBeNumber(word: string): boolean {
+  const code = word.charCodeAt(0);
+  return (code >= 0x30 && code <= 0x39) || code >= 0x80;
+}
+
+/** Takes one feature: its hash, and its name in pieces, which only people need: `prefix + text.slice(from, to)`. */
+export type Visit = (hash: number, prefix: string, text: string, from: number, to: number) => void;
 
 /**
  * Features of one text: words, pairs of them, a thermometer of each word's repeats and of the length, and the
@@ -50,7 +56,7 @@ export type Visit = (hash: number, name: () => string) => void;
  */
 export function visitFeatures(text: string, seed: string, visit: Visit): void {
   const start = hash32(seed);
-  const named = (name: string): void => visit(hash32(name, start), () => seed + name);
+  const named = (name: string): void => visit(hash32(name, start), seed, name, 0, name.length);
   const list = words(text);
   const counts = new Map<string, number>();
   let previous = "^";
@@ -64,16 +70,16 @@ export function visitFeatures(text: string, seed: string, visit: Visit): void {
   }
   for (let length = 1; length <= list.length; length *= 2) named(`words>=${length}`);
   for (let length = 64; length <= text.length; length *= 2) named(`chars>=${length}`);
-  visitGrams(shape(text), hash32("~", start), (hash, gram) => visit(hash, () => `${seed}~${gram()}`));
+  visitGrams(shape(text), hash32("~", start), `${seed}~`, visit);
 }
 
-function visitGrams(text: string, start: number, visit: Visit): void {
+function visitGrams(text: string, start: number, prefix: string, visit: Visit): void {
   for (let at = 0; at < text.length; at++) {
     let hash = start;
     const end = Math.min(at + LONGEST_GRAM, text.length);
     for (let to = at; to < end; to++) {
       hash = Math.imul(hash ^ text.charCodeAt(to), FNV_PRIME);
-      if (to - at + 1 >= SHORTEST_GRAM) visit(hash >>> 0, () => text.slice(at, to + 1));
+      if (to - at + 1 >= SHORTEST_GRAM) visit(hash >>> 0, prefix, text, at, to + 1);
     }
   }
 }
@@ -84,61 +90,96 @@ export interface Features {
   readonly values: Float32Array;
 }
 
-/** Every text of a conversation that gate 1 reads, with the seed of its features. The last turn of the user comes first. */
-function texts(messages: readonly Message[]): { readonly last: string; readonly earlier: readonly [string, string][] } {
-  const at = messages.findLastIndex(({ role }) => role === "user");
+/** The texts of a conversation that gate 1 reads beside the last turn of the user, latest first, and their seeds. */
+function earlierTexts(messages: readonly Message[], last: number): [seed: string, text: string][] {
   let left = MAX_EARLIER_CHARS;
   const earlier: [string, string][] = [];
   for (const [index, { role, content }] of [...messages.entries()].toReversed()) {
-    if (index === at || left === 0) continue;
+    if (index === last || left === 0) continue;
     earlier.push([`${role}|`, content.slice(-left)]);
     left = Math.max(left - content.length, 0);
   }
-  return { last: (messages[at]?.content ?? "").slice(-MAX_TURN_CHARS), earlier };
+  return earlier;
 }
 
-/** Visits every feature of a conversation. @param part whether it is of the last turn */
-export function visitConversation(
-  messages: readonly Message[],
-  visit: (part: "last" | "earlier", ...feature: Parameters<Visit>) => void,
-): void {
-  const { last, earlier } = texts(messages);
-  visitFeatures(last, "", (...feature) => visit("last", ...feature));
-  for (const [seed, text] of earlier) visitFeatures(text, seed, (...feature) => visit("earlier", ...feature));
+/** Visits every feature of a conversation: those of the last turn of the user, then those of all the rest. */
+export function visitConversation(messages: readonly Message[], ofLast: Visit, ofEarlier: Visit): void {
+  const last = messages.findLastIndex(({ role }) => role === "user");
+  visitFeatures((messages[last]?.content ?? "").slice(-MAX_TURN_CHARS), "", ofLast);
+  for (const [seed, text] of earlierTexts(messages, last)) visitFeatures(text, seed, ofEarlier);
   for (let turns = 1; turns <= messages.length; turns *= 2) {
-    visit("earlier", hash32(`turns>=${turns}`), () => `turns>=${turns}`);
+    const name = `turns>=${turns}`;
+    ofEarlier(hash32(name), "", name, 0, name.length);
   }
 }
+
+/** ln(1 + count) of the counts that are common. */
+const DAMPENED = Array.from({ length: 32 }, (_, count) => Math.log1p(count));
+
+function dampen(count: number): number {
+  return DAMPENED[count] ?? Math.log1p(count);
+}
+
+/** Counts of one part of a conversation, in memory that is used again: a vector of zeros is dear, and always the same. */
+class Counts {
+  readonly #counts: Float32Array;
+  readonly #mask: number;
+  #touched: number[] = [];
+
+  constructor(buckets: number) {
+    this.#counts = new Float32Array(buckets);
+    this.#mask = buckets - 1;
+  }
+
+  readonly add: Visit = (hash) => {
+    const bucket = hash & this.#mask;
+    const before = this.#counts[bucket] ?? 0;
+    if (before === 0) this.#touched.push(bucket);
+    this.#counts[bucket] = before + 1;
+  };
+
+  /** The counts, dampened, as a vector of this Euclidean length; and zeros again. */
+  take(length: number): { readonly buckets: readonly number[]; readonly values: readonly number[] } {
+    const buckets = this.#touched;
+    const dampened = buckets.map((bucket) => dampen(this.#counts[bucket] ?? 0));
+    for (const bucket of buckets) this.#counts[bucket] = 0;
+    this.#touched = [];
+    let square = 0;
+    for (const value of dampened) square += value * value;
+    const factor = length / (Math.sqrt(square) || 1);
+    return { buckets, values: dampened.map((value) => value * factor) };
+  }
+}
+
+/** By number of buckets. */
+const scratch = new Map<number, { readonly last: Counts; readonly earlier: Counts; readonly place: Int32Array }>();
 
 /**
  * Features of a conversation, dampened counts; the last turn has length 1, all the rest together {@link EARLIER_WEIGHT}.
  * @param buckets number of hash buckets, a power of two
  */
 export function promptFeatures(messages: readonly Message[], buckets: number): Features {
-  const mask = buckets - 1;
-  const counts = { last: new Float32Array(buckets), earlier: new Float32Array(buckets) };
-  const touched = { last: [] as number[], earlier: [] as number[] };
-  visitConversation(messages, (part, hash) => {
-    const bucket = hash & mask;
-    const before = counts[part][bucket] ?? 0;
-    if (before === 0) touched[part].push(bucket);
-    counts[part][bucket] = before + 1;
-  });
-  const scaled = (part: "last" | "earlier", length: number): void => {
-    let square = 0;
-    for (const bucket of touched[part]) {
-      const value = Math.log1p(counts[part][bucket] ?? 0);
-      counts[part][bucket] = value;
-      square += value * value;
-    }
-    const factor = length / (Math.sqrt(square) || 1);
-    for (const bucket of touched[part]) counts[part][bucket] = (counts[part][bucket] ?? 0) * factor;
+  const memory = scratch.get(buckets) ?? {
+    last: new Counts(buckets),
+    earlier: new Counts(buckets),
+    place: new Int32Array(buckets),
   };
-  scaled("last", 1);
-  scaled("earlier", EARLIER_WEIGHT);
-  const all = Uint32Array.from(new Set([...touched.last, ...touched.earlier]));
-  return {
-    buckets: all,
-    values: Float32Array.from(all, (bucket) => (counts.last[bucket] ?? 0) + (counts.earlier[bucket] ?? 0)),
-  };
+  scratch.set(buckets, memory);
+  visitConversation(messages, memory.last.add, memory.earlier.add);
+  const last = memory.last.take(1);
+  const earlier = memory.earlier.take(EARLIER_WEIGHT);
+  const all = [...last.buckets];
+  const values = [...last.values];
+  const { place } = memory; // 1 + where a bucket stands in `all`
+  for (const [at, bucket] of all.entries()) place[bucket] = at + 1;
+  for (const [at, bucket] of earlier.buckets.entries()) {
+    const value = earlier.values[at] ?? 0;
+    const known = place[bucket] ?? 0;
+    if (known === 0) {
+      all.push(bucket);
+      values.push(value);
+    } else values[known - 1] = (values[known - 1] ?? 0) + value;
+  }
+  for (const bucket of last.buckets) place[bucket] = 0;
+  return { buckets: Uint32Array.from(all), values: Float32Array.from(values) };
 }
