@@ -72,7 +72,7 @@ export const originInfoSchema = z.object({
   /** Prompt tokens per second through all layers, measured at warm-up. */
   prefill_tokens_per_second: z.number().positive(),
   /** Kinds of `decoding` that a request may ask for. */
-  decoding: z.array(z.string()).default([]),
+  decoding: z.array(z.string()).optional(),
 });
 export type OriginInfo = z.infer<typeof originInfoSchema>;
 
