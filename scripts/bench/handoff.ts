@@ -7,7 +7,7 @@ import { startNodeEngine, type NodeEngine } from "../../src/model/node-client.ts
 import { createOriginClient, type OriginClient } from "../../src/origin/client.ts";
 import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
 import { start, stopAll } from "../dev/children.ts";
-import { type BenchModel, smollm2, tiny } from "./models.ts";
+import { type BenchModel, tiny } from "./models.ts";
 import { benchMain, type BenchOptions } from "./options.ts";
 import { digits, table } from "./report.ts";
 import { figures, interleave, median, ratio, type Results, type Subject } from "./rounds.ts";
@@ -19,9 +19,9 @@ sent and read from layer 1. The embedded origin is a process of its own, asked o
 engine runs here. Every request has a prompt of its own. Counts what the origin read again. Ends with one line of JSON.
 `;
 
-/** The exit that reads at the edge, and the one that answers, by model. */
-const DEPTHS: Readonly<Record<string, readonly [edge: number, origin: number]>> = { tiny: [6, 12] };
-const SMOLLM2_DEPTHS = [12, 30] as const;
+/** The exit that reads at the edge, and the one that answers. */
+const EDGE = 6;
+const ORIGIN = 12;
 /** Lengths of the prompts, in shares of --context: shorter, as asked, longer. */
 const LENGTHS = [0.5, 1, 4];
 
@@ -37,23 +37,19 @@ const nameOf = (way: string, { model, tokens }: Setting): string => `${model}/${
 async function run(options: BenchOptions): Promise<void> {
   const settings: Setting[] = [];
   const subjects: Subject[] = [];
-  const engines: NodeEngine[] = [];
-  for (const model of [await tiny(), await smollm2([...SMOLLM2_DEPTHS], options.keep)]) {
-    const [edge, origin] = DEPTHS[model.name] ?? SMOLLM2_DEPTHS;
-    const engine = await startNodeEngine({ directory: model.bundle, exits: [edge] });
-    engines.push(engine);
-    const client = await originOf(model);
-    for (const share of LENGTHS) {
-      const setting = { model: model.name, edge, origin, tokens: Math.round(options.context * share) };
-      if (setting.tokens >= engine.bundle.shape.context_length) continue;
-      settings.push(setting);
-      subjects.push(handedOff(engine, client, setting), sent(engine, client, setting));
-    }
+  const model = await tiny();
+  const engine = await startNodeEngine({ directory: model.bundle, exits: [EDGE] });
+  const client = await originOf(model);
+  for (const share of LENGTHS) {
+    const tokens = Math.round(options.context * share);
+    const setting = { model: model.name, edge: EDGE, origin: ORIGIN, tokens };
+    settings.push(setting);
+    subjects.push(handedOff(engine, client, setting), sent(engine, client, setting));
   }
   const results = await interleave(subjects, options.rounds, (round) =>
     process.stderr.write(`round ${round} of ${options.rounds}\n`),
   );
-  await Promise.all(engines.map((engine) => engine.close()));
+  await engine.close();
   await stopAll();
   report(settings, results);
 }
@@ -69,7 +65,7 @@ async function originOf(model: BenchModel): Promise<OriginClient> {
     () => false,
   );
   const [, url = ""] = await child.waitForLine(/ready on (\S+)/);
-  return createOriginClient({ url, secret });
+  return createOriginClient({ url, secret, handoffs: "always" });
 }
 
 function prompt({ bundle }: NodeEngine, tokens: number): number[] {
