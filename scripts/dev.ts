@@ -11,7 +11,7 @@ import { folderSource } from "../src/model/node-source.ts";
 import { OTLP_VARIABLE } from "../src/origin/server-tracing.ts";
 import { build } from "./build.ts";
 import { buildPages } from "./build/pages.ts";
-import { killAll, start, stopAll } from "./dev/children.ts";
+import { type Child, killAll, start, stopAll } from "./dev/children.ts";
 import { tracedOptions } from "./dev/traced-config.ts";
 import { warmUp } from "./dev/warm-up.ts";
 import { adminClient } from "./tenants/admin-client.ts";
@@ -31,6 +31,7 @@ Runs the whole of Sortie on this computer: the origin (deeper exits) and the Wor
 in Cloudflare's runtime. No account, no network, no GPU.
 
   PORT=8787        port of the Worker
+  --origin URL     use an origin that runs already, e.g. gpu-backend's; ORIGIN_SECRET is its secret
   --bundle DIR     serve another bundle (npm run export -- --help); default build/bundle, built if missing
   --state DIR      where tenants, keys and usage are kept; default .wrangler/state
   --otlp URL       send the spans of both tiers to an OpenTelemetry collector, e.g. http://127.0.0.1:4318
@@ -40,6 +41,7 @@ in Cloudflare's runtime. No account, no network, no GPU.
 const { values } = parseArgs({
   options: {
     bundle: { type: "string" },
+    origin: { type: "string" },
     state: { type: "string" },
     otlp: { type: "string" },
     verbose: { type: "boolean" },
@@ -71,23 +73,32 @@ process.on("exit", killAll);
 /** What a developer wants to see of the servers while nothing is wrong: warnings and errors. */
 const showLine = (line: string): boolean => values.verbose === true || /\b(error|warn)/i.test(line);
 
-try {
-  const folder = values.bundle ?? "build/bundle";
-  const bundle = values.bundle === undefined ? await build() : await openBundle(folderSource(folder));
-  if (values.bundle !== undefined) await buildPages(folder);
-  const secret = randomBytes(32).toString("hex");
-  const origin = start(
+function startEmbedded(folder: string, secret: string): Child {
+  return start(
     "origin",
     process.execPath,
     ["src/origin/server.ts", "--bundle", folder, "--port", "0"],
     { ...process.env, ORIGIN_SECRET: secret, ...(values.otlp !== undefined && { [OTLP_VARIABLE]: values.otlp }) },
     showLine,
   );
-  const originUrl = (await origin.waitForLine(/ready on (http:\/\/\S+)/))[1] ?? "";
-  const vars = [`ORIGIN_URL:${originUrl}`, `ORIGIN_SECRET:${secret}`, `PLAYGROUND_KEY:${DEMO_KEY}`].flatMap((pair) => [
-    "--var",
-    pair,
-  ]);
+}
+
+const whenEnded = async ({ name, exited }: Child) => ({ name, code: await exited });
+
+try {
+  const folder = values.bundle ?? "build/bundle";
+  const bundle = values.bundle === undefined ? await build() : await openBundle(folderSource(folder));
+  if (values.bundle !== undefined) await buildPages(folder);
+  const secret = values.origin === undefined ? randomBytes(32).toString("hex") : (process.env["ORIGIN_SECRET"] ?? "");
+  const embedded = values.origin === undefined ? startEmbedded(folder, secret) : null;
+  const variables = {
+    ORIGIN_URL: values.origin ?? (await embedded?.waitForLine(/ready on (http:\/\/\S+)/))?.[1] ?? "",
+    ORIGIN_SECRET: secret,
+    PLAYGROUND_KEY: DEMO_KEY,
+    // Exits that other engines serve (src/env.ts) come from this process's environment.
+    OPENAI_EXITS: process.env["OPENAI_EXITS"] ?? "",
+  };
+  const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
@@ -125,11 +136,9 @@ curl ${url}/v1/chat/completions -H "authorization: Bearer ${DEMO_KEY}" -H "conte
   -d '{"model": "${bundle.name}", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'
 
 Ctrl-C stops it.`);
-  const ended = await Promise.race([origin.exited, worker.exited]);
+  const ended = await Promise.race([worker, ...(embedded === null ? [] : [embedded])].map(whenEnded));
   if (!stopping) {
-    console.error(
-      `${origin.process.exitCode === null ? "the Worker" : "the origin"} ended with code ${ended}; stopping`,
-    );
+    console.error(`the ${ended.name} ended with code ${ended.code}; stopping`);
     await stop(1);
   }
 } catch (error) {

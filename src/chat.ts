@@ -13,6 +13,7 @@ import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
 import { log } from "./log.ts";
+import { withOpenaiExits } from "./openai-exits.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
 import { LinkMeter } from "./origin/transfer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
@@ -61,18 +62,18 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
       vocabSize: bundle.shape.vocab_size,
     },
   });
-  const origin =
+  const sorted =
     config.origin === null
       ? null
-      : tracedOrigin(
-          createOriginClient({
-            ...config.origin,
-            link,
-            handoffs: config.handoffs,
-            onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
-            traceparent,
-          }),
-        );
+      : createOriginClient({
+          ...config.origin,
+          link,
+          handoffs: config.handoffs,
+          onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
+          traceparent,
+        });
+  const client = withOpenaiExits(sorted, config.openaiExits, catalogue.tokenizer);
+  const origin = client === null ? null : tracedOrigin(client);
   const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
   return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses };
 }

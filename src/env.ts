@@ -23,6 +23,7 @@ export interface Env {
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
   readonly ORIGIN_SECRET?: string;
+  readonly OPENAI_EXITS?: string;
   readonly CORS_ORIGINS?: string;
   readonly ADMIN_TOKEN?: string;
   readonly LEASE_SECONDS?: string;
@@ -77,6 +78,33 @@ const isHttpUrl = (text: string): boolean => {
 
 const layerSchema = z.int("must be layer numbers, e.g. 3,6").min(1).max(MAX_LAYER);
 
+/** An exit that an OpenAI-compatible engine serves from a checkpoint of `sortie-view` (src/origin/openai-exit.ts). */
+const openaiExitSchema = z.strictObject({
+  exit: layerSchema,
+  /** Base address, e.g. `http://127.0.0.1:8000/v1`. */
+  url: z.string().refine(isHttpUrl),
+  /** The engine's name for the model. */
+  model: z.string().min(1),
+  key: z.string().default(""),
+  /** `text` for engines that take no token ids; a prompt in which text spells a control token is then refused. */
+  prompt: z.enum(["ids", "text"]).default("ids"),
+});
+export type OpenaiExit = z.infer<typeof openaiExitSchema>;
+
+const openaiExitsSchema = z
+  .string()
+  .default("")
+  .transform((text): unknown => {
+    try {
+      return text === "" ? [] : JSON.parse(text);
+    } catch {
+      return null;
+    }
+  })
+  .pipe(
+    z.array(openaiExitSchema, 'must be JSON such as [{"exit": 9, "url": "https://…/v1", "model": "…", "key": "…"}]'),
+  );
+
 const environmentSchema = z
   .object({
     EDGE_EXITS: z
@@ -90,6 +118,7 @@ const environmentSchema = z
       .refine((url) => url === "" || isHttpUrl(url), "must be an http or https address, or empty")
       .default(""),
     ORIGIN_SECRET: z.string().default(""),
+    OPENAI_EXITS: openaiExitsSchema,
     CORS_ORIGINS: z
       .string()
       .default("")
@@ -145,6 +174,8 @@ const environmentSchema = z
     edgeShards: env.EDGE_SHARDS,
     /** null: the edge answers alone. */
     origin: env.ORIGIN_URL === "" ? null : { url: env.ORIGIN_URL, secret: env.ORIGIN_SECRET },
+    /** Exits that other engines serve, in the origin's place. */
+    openaiExits: env.OPENAI_EXITS,
     /** Origins of browsers that may read answers; `*` is every one. */
     corsOrigins: env.CORS_ORIGINS,
     /** null: the admin API is off. */

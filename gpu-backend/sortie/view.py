@@ -33,3 +33,7 @@ def _main() -> None:
 def main() -> None:
     """The command line."""
     run_command(_main)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,9 @@ export interface OriginTimeouts {
   readonly idleMs: number;
 }
 
+/** Connect: a round trip and an upload. First event: a full queue and a long prompt. Idle: a token of a busy origin. */
+export const DEFAULT_TIMEOUTS: OriginTimeouts = { connectMs: 5_000, firstEventMs: 30_000, idleMs: 15_000 };
+
 /** Owns the abort of one request. Whatever it waits for ends at a deadline or when the caller aborts. */
 export class Call {
   readonly timeouts: OriginTimeouts;

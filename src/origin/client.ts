@@ -4,7 +4,7 @@
  */
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
-import { Call, type OriginTimeouts } from "./call.ts";
+import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
 import { encodeHandoff, handoffBytes } from "./handoff-codec.ts";
 import { OriginError } from "./origin-error.ts";
 import {
@@ -30,8 +30,6 @@ import {
 } from "./transfer.ts";
 import type { WireDtype } from "./wire-tensors.ts";
 
-/** Connect: a round trip and an upload. First event: a full queue and a long prompt. Idle: a token of a busy origin. */
-const DEFAULT_TIMEOUTS: OriginTimeouts = { connectMs: 5_000, firstEventMs: 30_000, idleMs: 15_000 };
 /** Bytes of an answer that is no stream: info and refusals take under 2 KB. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** Statuses that mean "signed wrongly" or "not here": sending token ids would not help. */

@@ -14,7 +14,7 @@ const START_MS = 110_000;
 /** Small, so that the suite can fill it. */
 const CAPACITY = ["--active", "2", "--queue", "2"];
 /** Where the GPU origin's Python is; `npm test` makes it. */
-const PYTHON = join(ROOT, "gpu-backend", ".venv", "bin", "python");
+export const PYTHON = join(ROOT, "gpu-backend", ".venv", "bin", "python");
 
 export const BUNDLE = process.env["SORTIE_BUNDLE"] ?? join(ROOT, "build", "bundle");
 /** The checkpoint that the bundle was exported from. */
@@ -66,22 +66,26 @@ export class OriginUnderTest {
     return OriginUnderTest.spawn([process.execPath, ...nodeOptions, ...server]);
   }
 
-  static async spawn([program, ...options]: readonly string[], cwd = process.cwd()): Promise<OriginUnderTest> {
+  static async spawn(
+    [program, ...options]: readonly string[],
+    cwd = process.cwd(),
+    more: NodeJS.ProcessEnv = {},
+  ): Promise<OriginUnderTest> {
     const secret = randomBytes(32).toString("hex");
-    const env = { ...process.env, ORIGIN_SECRET: secret };
+    const env = { ...process.env, ...more, ORIGIN_SECRET: secret };
     const child = spawn(program!, options, { cwd, env, stdio: ["ignore", "pipe", "inherit"] });
     return new OriginUnderTest(await readyUrl(child), secret, child);
   }
 
   /** The GPU origin on the CPU, one thread: what stands beside it has the other cores. */
-  static startGpu(options: readonly string[] = []): Promise<OriginUnderTest> {
+  static startGpu(options: readonly string[] = [], more: NodeJS.ProcessEnv = {}): Promise<OriginUnderTest> {
     const server = ["-m", "sortie.origin", "--checkpoint", CHECKPOINT, "--device", "cpu", "--port", "0"];
     const size = ["--threads", "1", "--cache-mib", "64", ...CAPACITY];
-    return OriginUnderTest.spawn([PYTHON, ...server, ...size, ...options], join(ROOT, "gpu-backend"));
+    return OriginUnderTest.spawn([PYTHON, ...server, ...size, ...options], join(ROOT, "gpu-backend"), more);
   }
 
   async stop(): Promise<void> {
-    if (this.process === null || this.process.exitCode !== null) return;
+    if (this.process === null || this.process.exitCode !== null || this.process.signalCode !== null) return;
     const exited = new Promise((resolve) => this.process?.once("exit", resolve));
     this.process.kill("SIGKILL");
     await exited;

@@ -62,6 +62,7 @@ class RaggedBatch:
     """The tokens of one run of a segment, and where they are kept. `order` are the spans as laid end to end."""
 
     pool: PagePool
+    spans: list[Span]
     order: tuple[int, ...]
     # [N]
     rows: Tensor
@@ -87,14 +88,14 @@ class RaggedBatch:
             pages = pool.tables[rows[first:end:count], :, :blocks].transpose(0, 1).contiguous()
             groups.append(Group(first, batch, count, pages, positions[first:end].view(batch, count)))
             first = end
-        return RaggedBatch(pool, order, rows, positions, pool.places(rows, positions), tuple(groups))
+        return RaggedBatch(pool, list(spans), order, rows, positions, pool.places(rows, positions), tuple(groups))
 
     @staticmethod
     def singles(pool: PagePool, rows: Tensor, positions: Tensor, blocks: int) -> RaggedBatch:
         """One token each of rows [B] at positions [B], all below `blocks` · 32; made on the device alone."""
         pages = pool.tables[rows, :, :blocks].transpose(0, 1).contiguous()
         group = Group(0, len(rows), 1, pages, positions[:, None])
-        return RaggedBatch(pool, tuple(range(len(rows))), rows, positions, pool.places(rows, positions), (group,))
+        return RaggedBatch(pool, [], tuple(range(len(rows))), rows, positions, pool.places(rows, positions), (group,))
 
 
 def ragged_attention(

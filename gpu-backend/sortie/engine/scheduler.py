@@ -50,6 +50,7 @@ class Scheduler:
         self.running: list[Running] = []
         # Sequences that moved in the last step.
         self.last_batch = 0
+        self._batch: RaggedBatch | None = None
 
     def submit(self, running: Running) -> None:
         """Adds a request; it is computed from some later step on."""
@@ -68,6 +69,7 @@ class Scheduler:
             return False
         final = [r for r in work if r.sequence.arrived is not None]  # resumed at the very exit that is asked
         active = [r for r in work if r.sequence.arrived is None]
+        self._batch = None
         for segment in range(len(self.exits)):
             through = [r for r in active if segment <= r.sequence.target]
             self._run(segment, [(r.sequence, min(allowed[id(r)], r.sequence.pending(segment))) for r in through])
@@ -156,7 +158,10 @@ class Scheduler:
         if not moves:
             return
         spans = [Span(sequence.row, sequence.read[segment], count) for sequence, count in moves]
-        batch = RaggedBatch.of(self.runner.pool, spans)
+        # The next segment mostly takes the same tokens on.
+        if self._batch is None or self._batch.spans != spans:
+            self._batch = RaggedBatch.of(self.runner.pool, spans)
+        batch = self._batch
         ordered = [moves[i] for i in batch.order]
         if segment == 0:
             hidden = self.runner.embed([i for s, count in ordered for i in s.ids[s.read[0] : s.read[0] + count]])

@@ -1,4 +1,4 @@
-"""OpenAI's `/v1/chat/completions` and `/v1/models` over the engine, for use without an edge."""
+"""OpenAI's `/v1/chat/completions`, `/v1/completions` and `/v1/models` over the engine, for use without an edge."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import hmac
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from transformers import PreTrainedTokenizerFast
 
 from ..data.encode import open_tokenizer
-from ..engine.sequence import End, Token
-from .answer import Answer, frame
 from .app import Served, read_bounded
-from .chat_schema import ChatRequest, exit_of, read_chat
-from .protocol import MAX_JSON_BYTES, SSE_TYPE, GenerationRequest, Refusal, SamplingSchema, job_of
+from .chat_answer import CHAT, COMPLETION, Form, chunks, text_pieces, whole
+from .chat_schema import Asked, ChatRequest, CompletionRequest, exit_of, read_body
+from .protocol import SSE_TYPE, GenerationRequest, Refusal, SamplingSchema, job_of
 from .streaming import WatchedStream
 from .text import Prompter, TextStream
 
@@ -30,10 +28,7 @@ def chat_routes(served: Served, folder: Path, api_key: str) -> tuple[Route, ...]
     """The routes. Raises UserError for a checkpoint without a tokenizer."""
     tokenizer = open_tokenizer(folder)
     prompter = Prompter(tokenizer)
-    config = served.checkpoint.model.lm.generation_config
-    ends = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
-    stop_ids = [ends] if isinstance(ends, int) else list(ends or [])
-    name, exits = served.checkpoint.name, served.checkpoint.model.exits
+    stop_ids = stop_ids_of(served, tokenizer)
     created = int(time.time())
 
     def authenticate(request: Request) -> None:
@@ -43,40 +38,64 @@ def chat_routes(served: Served, folder: Path, api_key: str) -> tuple[Route, ...]
 
     async def models(request: Request) -> Response:
         authenticate(request)
+        name, exits = served.checkpoint.name, served.checkpoint.model.exits
         ids = [name, *(f"{name}:exit-{k}" for k in exits)]
         data = [{"id": i, "object": "model", "created": created, "owned_by": "sortie"} for i in ids]
         return JSONResponse({"object": "list", "data": data})
 
     async def chat(request: Request) -> Response:
         authenticate(request)
-        body = await read_bounded(request)
-        if len(body) > MAX_JSON_BYTES:
-            raise Refusal(413, "body_too_large", f"JSON may have {MAX_JSON_BYTES} bytes.")
-        asked = read_chat(body)
-        identity = f"chatcmpl-{uuid.uuid4().hex}"
-        generation = generation_of(asked, prompter([m.turn() for m in asked.messages]), identity, served, stop_ids)
-        runner = served.origin.service.runner
-        job = job_of(generation, exits, served.target.vocabulary, runner.context_length, served.usual)
+        asked = read_body(ChatRequest, await read_bounded(request))
+        ids = prompter([message.turn() for message in asked.messages])
+        return await respond(asked, ids, asked.max_completion_tokens or asked.max_tokens, CHAT)
+
+    async def completion(request: Request) -> Response:
+        authenticate(request)
+        asked = read_body(CompletionRequest, await read_bounded(request))
+        prompt = asked.prompt
+        ids = prompt if isinstance(prompt, list) else tokenizer(prompt, split_special_tokens=True)["input_ids"]
+        if not ids:
+            raise Refusal(400, "request_invalid", "The prompt is empty.", "prompt")
+        return await respond(asked, ids, asked.max_tokens, COMPLETION)
+
+    async def respond(asked: Asked, ids: list[int], most: int | None, form: Form) -> Response:
+        identity = f"{form.prefix}-{uuid.uuid4().hex}"
+        generation = generation_of(asked, ids, most, identity, served, stop_ids)
+        context = served.origin.service.runner.context_length
+        job = job_of(generation, served.target.exits, served.target.vocabulary, context, served.usual)
         record = {"request_id": identity, "exit_layer": job.exit_layer, "prompt_tokens": len(job.token_ids)}
         answer = served.origin.open(job, None, record)
         head = {"id": identity, "created": int(time.time()), "model": asked.model}
         pieces = text_pieces(answer, TextStream(tokenizer, asked.stops))
-        if asked.stream:
-            usage = asked.stream_options is not None and asked.stream_options.include_usage
-            return WatchedStream(chunks(pieces, head, usage), answer.leave, SSE_TYPE, {"cache-control": "no-store"})
-        return await whole(pieces, head)
+        if not asked.stream:
+            return await whole(pieces, head, form)
+        usage = asked.stream_options is not None and asked.stream_options.include_usage
+        parts = chunks(pieces, head, form, usage)
+        return WatchedStream(parts, answer.leave, SSE_TYPE, {"cache-control": "no-store"})
 
-    return (Route("/v1/models", models), Route("/v1/chat/completions", chat, methods=["POST"]))
+    return (
+        Route("/v1/models", models),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", completion, methods=["POST"]),
+    )
+
+
+def stop_ids_of(served: Served, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Ids that end an answer: the checkpoint's generation configuration, else the tokenizer."""
+    ends = served.checkpoint.model.lm.generation_config.eos_token_id
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    return [ends] if isinstance(ends, int) else list(ends or [])
 
 
 def generation_of(
-    asked: ChatRequest, ids: list[int], identity: str, served: Served, stop_ids: list[int]
+    asked: Asked, ids: list[int], most: int | None, identity: str, served: Served, stop_ids: list[int]
 ) -> GenerationRequest:
-    """The chat as a request of the engine. Raises Refusal 400, 404."""
+    """The request in the engine's words. most: `max_tokens`; None for all that fits. Raises Refusal 400, 404."""
     exit_layer = exit_of(asked.model, served.checkpoint.name, served.checkpoint.model.exits)
-    room = served.origin.service.runner.context_length - len(ids)
-    if room < 1:
-        message = f"The prompt has {len(ids)} tokens; the context has {room + len(ids)}."
+    context = served.origin.service.runner.context_length
+    if len(ids) >= context:
+        message = f"The prompt has {len(ids)} tokens; the context has {context}."
         raise Refusal(400, "context_length_exceeded", message, "messages")
     sampling = SamplingSchema(
         temperature=1.0 if asked.temperature is None else asked.temperature,
@@ -92,81 +111,8 @@ def generation_of(
         request_id=identity,
         token_ids=ids,
         exit_layer=exit_layer,
-        max_tokens=asked.max_completion_tokens or asked.max_tokens or room,
+        max_tokens=most or context - len(ids),
         sampling=sampling,
         stop_token_ids=stop_ids,
         decoding=asked.decoding,
     )
-
-
-async def text_pieces(answer: Answer, text: TextStream) -> AsyncIterator[str | dict[str, object] | None]:
-    """Pieces of text, then `finish_reason` and `usage`; None where a ping is due. Leaves the answer at a stop text."""
-    counts: dict[int, int] = {}
-    prompt = answer.prompt_tokens
-    reason, cached = "stop", 0
-    async with aclosing(answer.events()) as events:
-        async for event in events:
-            if event is None:
-                yield None
-            elif isinstance(event, Token):
-                counts[event.exit] = counts.get(event.exit, 0) + 1
-                if piece := text.push(event.id):
-                    yield piece
-                if text.stopped:
-                    break
-            elif isinstance(event, End):
-                reason, cached = event.finish_reason, event.cached_tokens
-    if piece := text.flush():
-        yield piece
-    made = sum(counts.values())
-    yield {
-        "finish_reason": "stop" if text.stopped else reason,
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": made,
-            "total_tokens": prompt + made,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        },
-        "sortie": {"tokens_by_exit": {str(k): n for k, n in counts.items()}},
-    }
-
-
-async def whole(pieces: AsyncIterator[str | dict[str, object] | None], head: dict[str, object]) -> Response:
-    """The answer as one object."""
-    text, end = "", {}
-    async with aclosing(pieces) as read:
-        async for piece in read:
-            if isinstance(piece, str):
-                text += piece
-            elif piece is not None:
-                end = piece
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": end["finish_reason"], "logprobs": None}
-    own = {"usage": end["usage"], "sortie": end["sortie"]}
-    return JSONResponse(head | {"object": "chat.completion", "choices": [choice]} | own)
-
-
-async def chunks(
-    pieces: AsyncIterator[str | dict[str, object] | None], head: dict[str, object], usage: bool
-) -> AsyncIterator[bytes]:
-    """The answer as server-sent events; a failure in mid-stream is an `error` event."""
-    head = head | {"object": "chat.completion.chunk"}
-
-    def chunk(delta: dict[str, object], reason: object = None) -> bytes:
-        return frame(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}]})
-
-    try:
-        yield chunk({"role": "assistant", "content": ""})
-        async with aclosing(pieces) as read:
-            async for piece in read:
-                if piece is None:
-                    yield b": ping\n\n"
-                elif isinstance(piece, str):
-                    yield chunk({"content": piece})
-                else:
-                    yield chunk({}, piece["finish_reason"])
-                    if usage:
-                        yield frame(head | {"choices": [], "usage": piece["usage"], "sortie": piece["sortie"]})
-        yield b"data: [DONE]\n\n"
-    except Refusal as refusal:
-        yield frame(refusal.body())

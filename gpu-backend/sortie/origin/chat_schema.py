@@ -1,12 +1,12 @@
-"""`POST /v1/chat/completions` as this origin reads it: OpenAI's fields that it has, and its own `decoding`."""
+"""OpenAI's requests as this origin reads them: the fields that it has, and its own `decoding`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .protocol import DecodingSchema, Refusal
+from .protocol import MAX_JSON_BYTES, DecodingSchema, Refusal, TokenId
 
 MAX_MESSAGES = 1_000
 MAX_STOPS = 4
@@ -48,13 +48,11 @@ class StreamOptions(Lax):
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)]
 
 
-class ChatRequest(Lax):
-    """The request; what asks for nothing here (`user`, `metadata`, `store: false`, `n: 1`) is accepted."""
+class Asked(Lax):
+    """What both addresses have; what asks for nothing here (`user`, `metadata`, `store: false`, `n: 1`) is accepted."""
 
     model: str
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_tokens: int | None = Field(None, gt=0)
-    max_completion_tokens: int | None = Field(None, gt=0)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int = Field(0, ge=0)
@@ -78,10 +76,28 @@ class ChatRequest(Lax):
         return [self.stop] if isinstance(self.stop, str) else (self.stop or [])[:MAX_STOPS]
 
 
-def read_chat(body: bytes) -> ChatRequest:
-    """Raises Refusal 400 naming the field."""
+class ChatRequest(Asked):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: int | None = Field(None, gt=0)
+
+
+class CompletionRequest(Asked):
+    """`POST /v1/completions`: text, which gets the tokenizer's own prefix, or token ids, taken as they are."""
+
+    prompt: str | Annotated[list[TokenId], Field(min_length=1)]
+
+
+Kind = TypeVar("Kind", bound=Asked)
+
+
+def read_body(kind: type[Kind], body: bytes) -> Kind:
+    """Raises Refusal 400 naming the field, 413."""
+    if len(body) > MAX_JSON_BYTES:
+        raise Refusal(413, "body_too_large", f"JSON may have {MAX_JSON_BYTES} bytes.")
     try:
-        return ChatRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         issue = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in issue["loc"])

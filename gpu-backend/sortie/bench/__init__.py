@@ -1,0 +1,1 @@
+"""Benchmarks of the GPU origin: tables, then one line of JSON."""

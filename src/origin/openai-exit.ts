@@ -1,0 +1,168 @@
+/**
+ * An exit that any OpenAI-compatible engine serves (vLLM, SGLang, llama.cpp, …): a checkpoint of `sortie-view`, asked at
+ * `POST {url}/completions`. Its stream becomes token events, so that everything after it is blind to who answered.
+ */
+import { z } from "zod";
+import type { OpenaiExit } from "../env.ts";
+import type { GenerationRequest, TokenEvent } from "../generation.ts";
+import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
+import { OriginError } from "./origin-error.ts";
+import { MAX_EVENT_LINE_BYTES, SSE_TYPE } from "./protocol.ts";
+import { SseParser } from "./sse-reader.ts";
+
+/** The checkpoint's tokenizer, as far as an answer in text needs it. */
+export interface TextRim {
+  /** Ids of a piece of an answer. @throws RangeError where pieces cannot be told apart. */
+  readonly idsOf: (text: string) => readonly number[];
+  /** A prompt's text, control tokens spelt. null: some of its text spells one, too. */
+  readonly textOf: (ids: readonly number[]) => string | null;
+}
+
+const chunkSchema = z.object({
+  choices: z.array(
+    z.object({
+      text: z.string(),
+      finish_reason: z.string().nullish(),
+      /** vLLM, Sortie: the ids themselves. */
+      token_ids: z.array(z.int().min(0)).nullish(),
+    }),
+  ),
+});
+type Chunk = z.infer<typeof chunkSchema>;
+
+/**
+ * Asks for tokens. Resolves with the first event, as `OriginClient.generate` does. Log-probabilities are not told: 0.
+ * @throws {OriginError} now, or while iterating; the signal's reason when the caller aborts.
+ */
+export async function generateOpenai(
+  exit: OpenaiExit,
+  request: GenerationRequest,
+  rim: TextRim,
+  signal?: AbortSignal,
+  send: typeof fetch = (input, init) => fetch(input, init),
+  timeouts: OriginTimeouts = DEFAULT_TIMEOUTS,
+): Promise<AsyncIterable<TokenEvent>> {
+  const prompt = exit.prompt === "ids" ? request.token_ids : rim.textOf(request.token_ids);
+  if (prompt === null) throw new OriginError("refused", "a text that spells a control token cannot be sent as text");
+  const call = new Call(timeouts, signal);
+  try {
+    call.expectWithin(timeouts.connectMs, "an answer");
+    const response = await call.race(
+      send(`${exit.url.replace(/\/$/, "")}/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json", ...(exit.key && { authorization: `Bearer ${exit.key}` }) },
+        body: JSON.stringify({ model: exit.model, prompt, stream: true, ...parameters(request) }),
+        redirect: "manual",
+        signal: call.signal,
+      }),
+      "unreachable",
+    );
+    if (response.status !== 200) throw refusal(response);
+    const isStream = response.headers.get("content-type")?.startsWith(SSE_TYPE) ?? false;
+    if (!isStream || response.body === null) throw new OriginError("malformed", "the answer is no event stream");
+    const events = tokenEvents(call, response.body, request, rim);
+    return resumed(await events.next(), events);
+  } catch (error) {
+    call.end();
+    throw error;
+  }
+}
+
+/** What differs from the default: engines refuse parameters they do not know. */
+function parameters({ max_tokens, sampling }: GenerationRequest): Record<string, number> {
+  const { temperature, seed, ...others } = sampling;
+  const off = { top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, presence_penalty: 0, frequency_penalty: 0 };
+  const asked = Object.entries(others).filter(([name, value]) => value !== off[name as keyof typeof off]);
+  return { max_tokens, temperature, seed, ...Object.fromEntries(asked) };
+}
+
+function refusal({ status, headers, body }: Response): OriginError {
+  void body?.cancel();
+  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10);
+  const details = { status, retryAfterSeconds: Number.isNaN(retryAfter) ? null : Math.max(0, retryAfter) };
+  const kind = status === 429 || status === 503 ? "overloaded" : status >= 500 ? "unreachable" : "refused";
+  return new OriginError(kind, `the engine answered ${status}`, details);
+}
+
+async function* tokenEvents(
+  call: Call,
+  body: ReadableStream<Uint8Array>,
+  request: GenerationRequest,
+  rim: TextRim,
+): AsyncGenerator<TokenEvent, undefined> {
+  const { exit_layer: exit, max_tokens } = request;
+  const started = performance.now();
+  let [tokens, prefilled] = [0, started];
+  let reason: "stop" | "length" = "stop";
+  try {
+    for await (const chunk of chunks(call, body, () => tokens > 0)) {
+      const choice = chunk.choices[0];
+      if (choice === undefined) continue;
+      for (const id of choice.token_ids ?? rim.idsOf(choice.text)) {
+        // A piece of text may take more ids than the engine's own: the bound that was paid for holds all the same.
+        if (tokens === max_tokens) break;
+        if (tokens === 0) prefilled = performance.now();
+        tokens += 1;
+        yield { type: "token", id, logprob: 0, exit };
+      }
+      if (choice.finish_reason === "length") reason = "length";
+    }
+    const usage = {
+      prompt_tokens: request.token_ids.length - request.answer_tokens,
+      cached_tokens: 0,
+      completion_tokens_by_exit: tokens === 0 ? {} : { [exit]: tokens },
+    };
+    const now = performance.now();
+    const timings = { queue_ms: 0, prefill_ms: prefilled - started, decode_ms: now - prefilled };
+    yield { type: "end", finish_reason: reason, usage, timings };
+  } finally {
+    call.end();
+  }
+}
+
+/** The stream's chunks up to `[DONE]`. @throws {OriginError} */
+async function* chunks(call: Call, body: ReadableStream<Uint8Array>, begun: () => boolean): AsyncGenerator<Chunk> {
+  const reader = body.getReader();
+  const parser = new SseParser(MAX_EVENT_LINE_BYTES);
+  for (;;) {
+    call.expectWithin(begun() ? call.timeouts.idleMs : call.timeouts.firstEventMs, "the next event");
+    const { done, value } = await call.race(reader.read(), "interrupted");
+    if (done) throw new OriginError("interrupted", "the answer ends without [DONE]");
+    call.expectNothing();
+    for (const payload of parser.push(value)) {
+      if (payload === "[DONE]") return;
+      yield parseChunk(payload);
+    }
+  }
+}
+
+function parseChunk(payload: string): Chunk {
+  let value: unknown;
+  try {
+    value = JSON.parse(payload);
+  } catch (cause) {
+    throw new OriginError("malformed", `a chunk is not JSON: ${payload.slice(0, 80)}`, { cause });
+  }
+  const parsed = chunkSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const failed = typeof value === "object" && value !== null && "error" in value;
+  throw new OriginError(failed ? "interrupted" : "malformed", `the engine failed: ${payload.slice(0, 80)}`);
+}
+
+/** The events again, the first of which was read. Ending early ends the request. */
+function resumed(
+  first: IteratorResult<TokenEvent, undefined>,
+  rest: AsyncGenerator<TokenEvent, undefined>,
+): AsyncIterable<TokenEvent> {
+  let next: typeof first | null = first;
+  const events: AsyncIterableIterator<TokenEvent, undefined> = {
+    [Symbol.asyncIterator]: () => events,
+    async next() {
+      const result = next ?? (await rest.next());
+      next = null;
+      return result;
+    },
+    return: () => rest.return(undefined),
+  };
+  return events;
+}
