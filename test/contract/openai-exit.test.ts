@@ -72,7 +72,7 @@ describe.skipIf(missing)("an exit of an OpenAI-compatible engine", () => {
 
   it("answers through the Worker as the engine answers itself", async () => {
     for (const row of readRows("models/tiny/test.jsonl").slice(0, ROWS)) {
-      const messages = row.messages.slice(0, -1);
+      const messages = row.prompt;
       const response = await ask(messages);
       expect(response.headers.get("x-sortie-exit")).toBe(String(EXIT));
       expect(response.headers.get("x-sortie-tier")).toBe("origin");

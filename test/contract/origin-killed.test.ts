@@ -94,8 +94,8 @@ describe.skipIf(missing)("an origin that is killed in mid-stream", () => {
 
   /** The first row of the test set that the router sends to the origin. */
   async function promptOfTheOrigin() {
-    for (const { messages } of readRows("models/tiny/test.jsonl")) {
-      const asked = { temperature: 0, messages: messages.slice(0, -1) };
+    for (const { prompt } of readRows("models/tiny/test.jsonl")) {
+      const asked = { temperature: 0, messages: prompt };
       const response = await ask("tiny", asked);
       await response.text();
       if (response.headers.get("x-sortie-tier") === "origin") return asked;
