@@ -1,0 +1,203 @@
+"""A soak of the GPU origin: more clients than it has places, for minutes; some leave, some stall, some send nonsense.
+
+    python -m sortie.bench.soak --checkpoint ../models/tiny --seconds 600
+
+Every request must be answered, refused, or be one that its client left; memory must not grow; nothing may stay behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import random
+import re
+import secrets
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx2 as httpx
+
+from ..errors import UserError, run_command
+from .report import finish, table
+
+CLIENTS = 32
+ACTIVE, QUEUE = 8, 16
+# Seconds a request may take before it counts as stuck.
+PATIENCE = 60.0
+# Memory is compared from here on: allocators and caches have settled by then.
+SETTLE_SHARE = 0.2
+SAMPLE_SECONDS = 5.0
+# Seconds until the last clients' leaving must have been seen.
+SETTLE_TRIES = 15
+# Growth over the rest that is taken for noise.
+MOST_GROWTH = 0.05
+
+
+class Client:
+    """One client after another's requests, signed."""
+
+    def __init__(self, url: str, secret: bytes, seed: int, counts: Counter[str]) -> None:
+        self.url, self.secret, self.counts = url, secret, counts
+        self.random = random.Random(seed)
+
+    async def run(self, until: float) -> None:
+        """Asks until the time has come."""
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+            while time.monotonic() < until:
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        outcome = await self.ask(http)
+                except TimeoutError:
+                    outcome = "stuck"
+                self.counts[outcome] += 1
+                if outcome == "refused":
+                    await asyncio.sleep(self.random.uniform(0.05, 0.5))
+
+    async def ask(self, http: httpx.AsyncClient) -> str:
+        """One request; how it ended."""
+        body, valid = self.body()
+        leave_after = self.random.choice([None, None, None, 1, 5])
+        headers = self.signed("POST", "/v1/generate", body) | {"content-type": "application/json"}
+        tokens = 0
+        async with http.stream("POST", f"{self.url}/v1/generate", content=body, headers=headers) as response:
+            if response.status_code != 200:
+                await response.aread()
+                expected = 503 if valid else 400
+                return "refused" if response.status_code in (503, expected) else f"status {response.status_code}"
+            async for line in response.aiter_lines():
+                if not line.startswith("data: "):
+                    continue
+                event = json.loads(line.removeprefix("data: "))
+                if "error" in event:
+                    return f"failed: {event['error']['code']}"
+                if event["type"] == "end":
+                    return "answered"
+                tokens += 1
+                if tokens == leave_after:
+                    return "left"
+        return "cut short"
+
+    def body(self) -> tuple[bytes, bool]:
+        """A request, and whether it is a good one."""
+        pick = self.random.choice
+        exit_layer = pick([3, 6, 9, 12])
+        decoding = None
+        if exit_layer == 12:
+            early = {"kind": "early_exit", "thresholds": {"3": 0.9, "6": 0.8}}
+            decoding = pick([None, early, {"kind": "speculative", "draft_exit": 6, "drafts": 3}])
+        request = {
+            "request_id": secrets.token_hex(8),
+            "token_ids": [self.random.randrange(3, 4000) for _ in range(pick([1, 8, 40, 200, 700]))],
+            "exit_layer": exit_layer,
+            "max_tokens": pick([1, 16, 64, 200]),
+            "sampling": {"temperature": pick([0, 1.0]), "seed": self.random.randrange(1 << 32)},
+            "stop_token_ids": self.random.choice([[], [2]]),
+            "decoding": decoding,
+        }
+        if self.random.random() < 0.02:
+            return json.dumps(request | {"exit_layer": 5}).encode(), False
+        return json.dumps(request).encode(), True
+
+    def signed(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        """The four headers of `sortie-origin/1`."""
+        timestamp, nonce = str(time.time_ns() // 1_000_000), secrets.token_hex(16)
+        digest = hashlib.sha256(body).hexdigest()
+        text = "\n".join(("sortie-origin/1", method, path, timestamp, nonce, digest)).encode()
+        return {
+            "x-sortie-timestamp": timestamp,
+            "x-sortie-nonce": nonce,
+            "x-sortie-content-sha256": digest,
+            "x-sortie-signature": hmac.new(self.secret, text, hashlib.sha256).hexdigest(),
+        }
+
+
+def resident_bytes(process: int) -> int:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+async def soak(checkpoint: Path, seconds: float, threads: int) -> dict[str, object]:
+    """Runs it. Raises UserError when anything is not as it must be."""
+    secret = secrets.token_hex(32)
+    options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--port", "0", "--threads", str(threads)]
+    size = ["--active", str(ACTIVE), "--queue", str(QUEUE), "--cache-mib", "128"]
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sortie.origin", *options, *size),
+        env=os.environ | {"ORIGIN_SECRET": secret},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        ready = (await server.stdout.readline()).decode()
+        url = re.search(r"http://\S+", ready)[0]
+        drain = asyncio.create_task(swallow(server.stdout))
+        counts: Counter[str] = Counter()
+        clients = [Client(url, secret.encode(), seed, counts) for seed in range(CLIENTS)]
+        until = time.monotonic() + seconds
+        running = asyncio.gather(*(client.run(until) for client in clients))
+        memory: list[int] = []
+        while not running.done():
+            memory.append(resident_bytes(server.pid))
+            await asyncio.wait((running,), timeout=SAMPLE_SECONDS)
+        await running
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+            for _ in range(SETTLE_TRIES):
+                headers = clients[0].signed("GET", "/metrics", b"")
+                metrics = (await http.get(f"{url}/metrics", headers=headers)).text
+                left_over = float(re.search(r"^sortie_origin_requests_in_flight (\S+)", metrics, re.M)[1])
+                if left_over == 0:
+                    break
+                await asyncio.sleep(1)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.send_signal(signal.SIGTERM)
+        status = await server.wait()
+    await drain
+    settled = memory[int(len(memory) * SETTLE_SHARE) :]
+    tenth = max(1, len(settled) // 10)
+    early, late = (sum(part) / len(part) for part in (settled[:tenth], settled[-tenth:]))
+    computed = sum(float(n) for n in re.findall(r"^sortie_origin_tokens_computed_total\{\S+ (\S+)", metrics, re.M))
+    return {
+        "seconds": seconds,
+        "outcomes": dict(counts),
+        "tokens_per_second": computed / seconds,
+        "memory_early_mb": early / 1e6,
+        "memory_late_mb": late / 1e6,
+        "growth": late / early - 1,
+        "in_flight_at_the_end": left_over,
+        "exit_status": status,
+    }
+
+
+async def swallow(stream: asyncio.StreamReader) -> None:
+    """Reads the server's log, so that it never waits for a reader."""
+    while await stream.read(1 << 16):
+        pass
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="sortie.bench.soak", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("../models/tiny"))
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    result = asyncio.run(soak(args.checkpoint, args.seconds, args.threads))
+    print(table(["outcome", "requests"], [[name, n] for name, n in sorted(result["outcomes"].items())]), end="\n\n")
+    finish({"bench": "soak", **result})
+    good = {"answered", "refused", "left"}
+    if set(result["outcomes"]) - good or result["in_flight_at_the_end"] or result["exit_status"]:
+        raise UserError("a request was neither answered nor refused, or stayed behind")
+    if result["growth"] > MOST_GROWTH:
+        raise UserError(f"memory grew by {result['growth']:.1%}")
+
+
+if __name__ == "__main__":
+    run_command(_main)
