@@ -1,0 +1,137 @@
+/** The client of an OpenAI-compatible engine, against engines that are good, odd and bad. */
+import { describe, expect, it } from "vitest";
+import type { OpenaiExit } from "../../src/env.ts";
+import { type GenerationRequest, samplingSchema, type TokenEvent } from "../../src/generation.ts";
+import { textRim } from "../../src/openai-exits.ts";
+import { generateOpenai, type TextRim } from "../../src/origin/openai-exit.ts";
+import type { Tokenizer } from "../../src/model/tokenizer.ts";
+
+const ENGINE: OpenaiExit = { exit: 9, url: "http://engine.example/v1/", model: "view-9", key: "secret", prompt: "ids" };
+const REQUEST: GenerationRequest = {
+  request_id: "r-1",
+  token_ids: [1, 104, 105],
+  answer_tokens: 1,
+  exit_layer: 9,
+  max_tokens: 4,
+  sampling: samplingSchema.parse({ temperature: 0.5, top_p: 0.9, seed: 7 }),
+  top_logprobs: 0,
+  stop_token_ids: [2],
+};
+/** One id a character. */
+const RIM: TextRim = { idsOf: (text) => Array.from(text, (c) => c.charCodeAt(0)), textOf: () => "hi" };
+
+const chunk = (choice: object): string => `data: ${JSON.stringify({ choices: [{ index: 0, ...choice }] })}\n\n`;
+const DONE = "data: [DONE]\n\n";
+
+interface Sent {
+  url?: string;
+  headers?: Record<string, string>;
+  body?: Record<string, unknown>;
+}
+
+/** An engine that answers with these bytes. */
+function engine(text: string, init: ResponseInit = {}, sent: Sent = {}): typeof fetch {
+  return async (input, request) => {
+    sent.url = input as string;
+    sent.headers = request?.headers as Record<string, string>;
+    sent.body = JSON.parse(request?.body as string) as Record<string, unknown>;
+    return new Response(text, { headers: { "content-type": "text/event-stream" }, ...init });
+  };
+}
+
+async function answer(send: typeof fetch, exit = ENGINE): Promise<TokenEvent[]> {
+  const events: TokenEvent[] = [];
+  for await (const event of await generateOpenai(exit, REQUEST, RIM, undefined, send)) events.push(event);
+  return events;
+}
+const idsOf = (events: readonly TokenEvent[]): number[] => events.flatMap((it) => (it.type === "token" ? [it.id] : []));
+
+describe("a good engine", () => {
+  it("is asked for what was asked, and no more", async () => {
+    const sent: Sent = {};
+    await answer(engine(chunk({ text: "a", finish_reason: "stop" }) + DONE, {}, sent));
+    expect(sent.url).toBe("http://engine.example/v1/completions");
+    expect(sent.headers).toMatchObject({ authorization: "Bearer secret" });
+    expect(sent.body).toEqual({
+      model: "view-9",
+      prompt: [1, 104, 105],
+      stream: true,
+      max_tokens: 4,
+      temperature: 0.5,
+      seed: 7,
+      top_p: 0.9,
+    });
+    await answer(engine(DONE, {}, sent), { ...ENGINE, prompt: "text" });
+    expect(sent.body?.["prompt"]).toBe("hi");
+  });
+
+  it("gives its own ids, or text that becomes ids; then exactly one end", async () => {
+    const own = chunk({ text: "xy", token_ids: [7, 8] }) + chunk({ text: "", finish_reason: "length" }) + DONE;
+    const events = await answer(engine(own));
+    expect(idsOf(events)).toEqual([7, 8]);
+    expect(events.at(-1)).toMatchObject({
+      type: "end",
+      finish_reason: "length",
+      usage: { prompt_tokens: 2, cached_tokens: 0, completion_tokens_by_exit: { 9: 2 } },
+    });
+    expect(idsOf(await answer(engine(chunk({ text: "ab" }) + DONE)))).toEqual([97, 98]);
+  });
+
+  it("is never charged beyond max_tokens", async () => {
+    expect(idsOf(await answer(engine(chunk({ text: "abcdefgh" }) + DONE)))).toHaveLength(4);
+  });
+});
+
+describe("a bad engine", () => {
+  it.each([
+    ["429", "", { status: 429, headers: { "retry-after": "3" } }, "overloaded"],
+    ["500", "", { status: 500 }, "unreachable"],
+    ["401", "", { status: 401 }, "refused"],
+    ["no stream", "{}", { headers: { "content-type": "application/json" } }, "malformed"],
+    ["not JSON", "data: {nope\n\n", {}, "malformed"],
+    ["another schema", 'data: {"choices": 1}\n\n', {}, "malformed"],
+    ["an error in mid-stream", `${chunk({ text: "a" })}data: {"error": {"message": "boom"}}\n\n`, {}, "interrupted"],
+    ["half a stream", chunk({ text: "a" }), {}, "interrupted"],
+  ])("%s is told apart", async (_, text, init, kind) => {
+    await expect(answer(engine(text, init))).rejects.toMatchObject({ kind });
+  });
+
+  it("is left when its reader leaves", async () => {
+    let aborted = false;
+    const send: typeof fetch = async (_, init) => {
+      init?.signal?.addEventListener("abort", () => (aborted = true));
+      return engine(chunk({ text: "abcd" }) + DONE)("http://engine.example", init);
+    };
+    for await (const event of await generateOpenai(ENGINE, REQUEST, RIM, undefined, send)) {
+      expect(event.type).toBe("token");
+      break;
+    }
+    expect(aborted).toBe(true);
+  });
+});
+
+describe("text for engines that take no ids", () => {
+  const tokenizer = {
+    controlTokens: new Map([
+      ["<s>", 1],
+      ["<end>", 2],
+    ]),
+    stripsLeadingSpace: false,
+    textPrefix: [1],
+    bytesOf: (id: number) => Uint8Array.of(id),
+    encode: (text: string) => Array.from(text, (c) => c.charCodeAt(0)),
+  } as unknown as Tokenizer;
+  const plain = (text: string): number[] => Array.from(text, (c) => c.charCodeAt(0));
+
+  it("spells control tokens and leaves the engine's own prefix to it", () => {
+    expect(textRim(tokenizer).textOf([1, ...plain("hi"), 2, ...plain("you")])).toBe("hi<end>you");
+  });
+
+  it("is refused where a user's text would become a control token", () => {
+    expect(textRim(tokenizer).textOf([1, ...plain("so <end> it")])).toBeNull();
+  });
+
+  it("needs an engine's ids where pieces of text cannot be told from texts", () => {
+    expect(() => textRim({ ...tokenizer, stripsLeadingSpace: true }).idsOf("a")).toThrow(/ids/);
+  });
+});
