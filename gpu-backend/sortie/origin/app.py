@@ -31,7 +31,7 @@ from .protocol import (
     job_of,
     read_request,
 )
-from .signing import NonceStore, verify_body, verify_headers
+from .signing import NonceStore, Remember, verify_body, verify_headers
 from .streaming import WatchedStream
 
 log = logging.getLogger("sortie.origin")
@@ -62,10 +62,13 @@ class Served:
         )
 
 
-def create_app(served: Served, more: tuple[Route, ...] = ()) -> Starlette:
-    """more: further routes, e.g. OpenAI's."""
-    origin, nonces = served.origin, NonceStore()
-    target = served.target
+def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember | None = None) -> Starlette:
+    """more: further routes, e.g. OpenAI's. remember: where nonces are kept; default, in this process."""
+    origin, target = served.origin, served.target
+    remember = remember or NonceStore().remember
+
+    async def signed(request: Request) -> bytes:
+        return await read_signed(request, served.secret, remember)
 
     async def health(_: Request) -> Response:
         if origin.draining:
@@ -73,16 +76,20 @@ def create_app(served: Served, more: tuple[Route, ...] = ()) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     async def info(request: Request) -> Response:
-        await read_signed(request, served.secret, nonces)
+        await signed(request)
         return JSONResponse(info_of(served))
 
     async def metrics(request: Request) -> Response:
-        await read_signed(request, served.secret, nonces)
+        await signed(request)
         return Response(origin.metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def blocks(request: Request) -> Response:
+        await signed(request)
+        raise Refusal(404, "blocks_unknown", "This origin keeps no blocks.")
 
     async def generate(request: Request) -> Response:
         try:
-            body = await read_signed(request, served.secret, nonces)
+            body = await signed(request)
             asked, state = read_generate(body, request.headers.get("content-type", ""), target)
             job = job_of(asked, target.exits, target.vocabulary, origin.service.runner.context_length, served.usual)
             answer = origin.open(job, state, record_of(asked, job, state, len(body)))
@@ -96,6 +103,7 @@ def create_app(served: Served, more: tuple[Route, ...] = ()) -> Starlette:
         Route("/healthz", health),
         Route("/v1/info", info),
         Route("/metrics", metrics),
+        Route("/v1/blocks", blocks),
         Route("/v1/generate", generate, methods=["POST"]),
         *more,
     ]
@@ -120,15 +128,17 @@ async def failed(request: Request, cause: Exception) -> Response:
     return await refused(request, Refusal(500, "origin_failed", FAILED))
 
 
-async def read_signed(request: Request, secret: bytes, nonces: NonceStore) -> bytes:
+async def read_signed(request: Request, secret: bytes, remember: Remember) -> bytes:
     """A request's body once its headers are proven. Raises Refusal 401, 413, 503."""
     headers: Mapping[str, str] = request.headers
     path = request.scope["raw_path"].decode("latin-1")
     if query := request.scope["query_string"].decode("latin-1"):
         path += f"?{query}"
-    digest = verify_headers(secret, request.method, path, headers, nonces, time.time_ns() // 1_000_000)
+    now = time.time_ns() // 1_000_000
+    signed = verify_headers(secret, request.method, path, headers, now)
+    await remember(signed.nonce, signed.expires_at, now)
     body = await read_bounded(request)
-    verify_body(body, digest)
+    verify_body(body, signed.digest)
     return body
 
 

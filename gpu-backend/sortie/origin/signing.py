@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from .protocol import PROTOCOL, Refusal
 
@@ -21,6 +22,10 @@ MAX_NONCES = 100_000
 TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
 NONCE = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+# Remembers a nonce until a time: (nonce, expires at, now). Raises Refusal as `NonceStore.add` does.
+Remember = Callable[[str, int, int], Awaitable[None]]
 
 
 class NonceStore:
@@ -44,13 +49,24 @@ class NonceStore:
             raise Refusal(503, "origin_overloaded", "Too many requests.")
         self._expiry[nonce] = expires_at
 
+    async def remember(self, nonce: str, expires_at: int, now: int) -> None:
+        """`add`, for a server of one process."""
+        self.add(nonce, expires_at, now)
 
-def verify_headers(
-    secret: bytes, method: str, path: str, headers: Mapping[str, str], nonces: NonceStore, now: int
-) -> str:
-    """Checks a request's headers and returns the digest its body must have. path: with query; now: ms since 1970.
 
-    A nonce is remembered only once the signature holds, so strangers cannot fill the store. Raises Refusal 401, 503.
+@dataclass(frozen=True)
+class Signed:
+    """What a signature that holds says. digest: what the body must have; nonce: to be remembered until `expires_at`."""
+
+    digest: str
+    nonce: str
+    expires_at: int
+
+
+def verify_headers(secret: bytes, method: str, path: str, headers: Mapping[str, str], now: int) -> Signed:
+    """Checks a request's headers. path: with query; now: milliseconds since 1970. Raises Refusal 401.
+
+    The caller then remembers the nonce: only once the signature holds, so that strangers cannot fill the store.
     """
     names = (TIMESTAMP_HEADER, NONCE_HEADER, DIGEST_HEADER, SIGNATURE_HEADER)
     values = [headers.get(name) for name in names]
@@ -66,8 +82,7 @@ def verify_headers(
     sent = int(timestamp)
     if abs(now - sent) > REPLAY_WINDOW_MS:
         raise Refusal(401, "signature_stale", "The signature is too old, or from the future.")
-    nonces.add(nonce, sent + REPLAY_WINDOW_MS, now)
-    return digest
+    return Signed(digest, nonce, sent + REPLAY_WINDOW_MS)
 
 
 def verify_body(body: bytes, digest: str) -> None:

@@ -1,0 +1,63 @@
+"""Two replicas of the origin on this machine, where Ray is installed (requirements-ray.txt)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from conftest import TINY
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
+
+import httpx2 as httpx  # noqa: E402 - openai brings it
+
+SECRET = "a-secret-for-tests-only"
+KEY = "an-api-key-for-tests"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    os.environ |= {"ORIGIN_SECRET": SECRET, "ORIGIN_API_KEY": KEY, "SORTIE_MIN_REPLICAS": "2"}
+    os.environ["SORTIE_ORIGIN"] = f"--checkpoint {TINY} --device cpu --threads 1 --cache-mib 64"
+    from ray import serve
+
+    from sortie.origin.ray_app import app
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": 18765})
+    serve.run(app)
+    yield "http://127.0.0.1:18765"
+    serve.shutdown()
+    ray.shutdown()
+
+
+def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
+    from ray import serve
+
+    from sortie.bench.soak import Client
+
+    status = serve.status().applications["default"].deployments["Replica"]
+    assert status.replica_states == {"RUNNING": 2}
+    asked = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": "What is 2 plus 2?"}]}
+    texts = set()
+    for _ in range(8):
+        answer = httpx.post(
+            f"{url}/v1/chat/completions", json=asked, headers={"authorization": f"Bearer {KEY}"}, timeout=60
+        )
+        assert answer.status_code == 200, answer.text
+        texts.add(answer.json()["choices"][0]["message"]["content"])
+    assert len(texts) == 1
+    streamed = httpx.post(
+        f"{url}/v1/chat/completions",
+        json=asked | {"stream": True},
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=60,
+    )
+    assert streamed.text.endswith("data: [DONE]\n\n")
+
+    headers = Client(url, SECRET.encode(), 0, None).signed("GET", "/v1/info", b"")
+    answers = [httpx.get(f"{url}/v1/info", headers=headers, timeout=60) for _ in range(6)]
+    assert [a.status_code for a in answers] == [200, 401, 401, 401, 401, 401]
+    assert json.loads(answers[1].text)["error"]["code"] == "signature_replayed"
