@@ -11,6 +11,8 @@ from conftest import EXITS
 from test_inference import prompts, stock_greedy
 
 from sortie.engine.decoding import Decoding, EarlyExit, Plain, Speculative
+from sortie.engine.graphs import bucket, fill
+from sortie.engine.ragged import RaggedBatch, Span
 from sortie.engine.runner import Runner
 from sortie.engine.sampler import Sampling
 from sortie.engine.scheduler import Running, Scheduler
@@ -224,3 +226,26 @@ def test_a_paused_request_lets_others_go_on(model: NestedModel) -> None:
     paused = False
     finish(engine)
     assert first.ids == second.ids
+
+
+def test_a_padded_batch_of_single_tokens_computes_what_the_batch_does(model: NestedModel) -> None:
+    """What a CUDA graph runs, without the graph."""
+    made = []
+    for padded in (False, True):
+        runner = Runner(copy.deepcopy(model), 4, BUDGET)
+        for row, length in enumerate((40, 3, 70)):
+            assert runner.pool.take(4, 96) == row
+            batch = RaggedBatch.of(runner.pool, [Span(row, 0, length)])
+            with torch.inference_mode():
+                runner.run_segment(0, runner.embed(list(range(3, 3 + length))[:60] + [5] * max(0, length - 60)), batch)
+        batch = RaggedBatch.of(runner.pool, [Span(0, 40, 1), Span(1, 3, 1), Span(2, 70, 1)])
+        assert batch.single
+        with torch.inference_mode():
+            hidden = runner.embed([5, 6, 7])
+            if padded:
+                rows, positions = torch.empty(4, dtype=torch.long), torch.empty(4, dtype=torch.long)
+                fill(rows, positions, batch, runner.pool)
+                batch = RaggedBatch.singles(runner.pool, rows, positions, 4)
+                hidden = torch.cat((hidden, torch.zeros(bucket(3) - 3, hidden.shape[1])))
+            made.append(runner.run_segment(0, hidden, batch)[:3])
+    assert torch.allclose(*made, atol=1e-5)

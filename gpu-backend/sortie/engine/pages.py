@@ -55,13 +55,18 @@ class PagePool:
         # [pages, 32, Hkv·Dh]; zeros, since what is masked must be finite.
         self.keys = torch.zeros(size, dtype=shape.dtype, device=shape.device)
         self.values = torch.zeros(size, dtype=shape.dtype, device=shape.device)
-        # Page of every (row, layer, block).
+        # Page of every (row, layer, block); the last row is nobody's.
         self.tables = torch.zeros(
-            shape.rows, shape.layers, blocks_of(shape.context_length), dtype=torch.long, device=shape.device
+            shape.rows + 1, shape.layers, blocks_of(shape.context_length), dtype=torch.long, device=shape.device
         )
         self._free = list(range(self.pages, SCRATCH_PAGE, -1))
         self._free_rows = list(range(shape.rows - 1, -1, -1))
         self._held: dict[int, list[int]] = {}
+
+    @property
+    def spare_row(self) -> int:
+        """A row that is never taken: all its pages are the scratch page."""
+        return self.shape.rows
 
     @property
     def free(self) -> int:

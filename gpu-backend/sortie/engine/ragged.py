@@ -71,6 +71,11 @@ class RaggedBatch:
     places: Tensor
     groups: tuple[Group, ...]
 
+    @property
+    def single(self) -> bool:
+        """Whether every span is one token."""
+        return len(self.groups) == 1 and self.groups[0].count == 1
+
     @staticmethod
     def of(pool: PagePool, spans: Sequence[Span]) -> RaggedBatch:
         """The batch of spans; `order[i]` is the index of the span that lies at place i."""

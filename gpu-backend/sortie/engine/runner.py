@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..nested import NestedModel
+from .graphs import SegmentGraphs
 from .pages import CacheShape, PagePool
 from .ragged import RAGGED, RaggedBatch
 
@@ -37,6 +38,7 @@ class Runner:
         self.config._attn_implementation = RAGGED
         # Layers lower..upper-1 of every segment, from 0.
         self.bounds = list(zip((0, *model.exits[:-1]), model.exits, strict=True))
+        self._graphs = SegmentGraphs(self.pool, self._run_layers) if self.device.type == "cuda" else None
 
     def embed(self, ids: list[int]) -> Tensor:
         """ids [N] → [N, d]."""
@@ -44,6 +46,11 @@ class Runner:
 
     def run_segment(self, segment: int, hidden: Tensor, batch: RaggedBatch) -> Tensor:
         """hidden [N, d] before a segment (from 0), in the batch's order → [N, d] after it; keys and values are kept."""
+        if self._graphs is not None and batch.single:
+            return self._graphs.run(segment, hidden, batch)
+        return self._run_layers(segment, hidden, batch)
+
+    def _run_layers(self, segment: int, hidden: Tensor, batch: RaggedBatch) -> Tensor:
         base = self.model.lm.model
         x = hidden[None]
         rotary = base.rotary_emb(x, position_ids=batch.positions[None])

@@ -28,16 +28,22 @@ class Ticket:
     def __init__(self, service: Service, hear: Hear) -> None:
         self._service = service
         self._hear = hear
-        self.left = False
-        self.untaken = 0
-        # Whether the engine has let go of it.
-        self.over = False
+        # Events given and taken; each counter is written by one thread alone.
+        self._told = self._taken = 0
+        # Guarded by the service's lock: whether the reader is gone, and whether the engine has let go.
+        self.left = self.over = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether the reader has yet to take as much as may be ahead of it."""
+        return self._told - self._taken >= WINDOW
 
     def tell(self, event: Token | End) -> None:
         """From the engine: an event for the reader."""
-        self.untaken += 1
-        self.over = isinstance(event, End)
+        self._told += 1
         self._hear(event)
+        if isinstance(event, End):
+            self._service.let_go(self)
 
     def fail(self, cause: BaseException) -> None:
         """From the engine: there will be no end."""
@@ -46,8 +52,7 @@ class Ticket:
 
     def taken(self) -> None:
         """From the reader: an event is out."""
-        with self._service.lock:
-            self.untaken -= 1
+        self._taken += 1
         self._service.wake.set()
 
     def leave(self) -> None:
@@ -100,9 +105,9 @@ class Service:
                 sequence,
                 ticket.tell,
                 state,
-                paused=lambda: ticket.untaken >= WINDOW,
+                paused=lambda: ticket.paused,
                 cancelled=lambda: ticket.left,
-                dropped=lambda: self._dropped(ticket),
+                dropped=lambda: self.let_go(ticket),
             )
         )
         self.wake.set()
@@ -110,16 +115,18 @@ class Service:
 
     def leave(self, ticket: Ticket) -> None:
         """Frees a ticket's place, at once where the engine has let go of it, else after the step under way."""
-        ticket.left = True
         with self.lock:
+            ticket.left = True
             if ticket.over or self.failure is not None:
                 self._tickets.discard(ticket)
         self.wake.set()
 
-    def _dropped(self, ticket: Ticket) -> None:
+    def let_go(self, ticket: Ticket) -> None:
+        """From the engine: nothing more is computed for a ticket. Frees its place if its reader is gone."""
         with self.lock:
             ticket.over = True
-            self._tickets.discard(ticket)
+            if ticket.left:
+                self._tickets.discard(ticket)
 
     def close(self) -> None:
         """Ends the thread after the step under way."""
