@@ -16,7 +16,7 @@ const HELP = `npm test [-- --only NAME]
 
 Runs every suite. The first run makes a Python environment in gpu-backend/.venv (some gigabytes with PyTorch).
 
-  --only NAME   one of: build, check, worker, contract, golden, e2e, python
+  --only NAME   one of: build, check, worker, contract, golden, deploy, e2e, python
   --help        this text`;
 
 interface Step {
@@ -53,6 +53,7 @@ const STEPS: readonly Step[] = [
   { name: "worker", run: vitest("worker") },
   { name: "contract", run: vitest("contract") },
   { name: "golden", run: vitest("golden") },
+  { name: "deploy", run: () => command("wrangler", ["deploy", "--dry-run", "--env", "production"]) },
   { name: "e2e", run: vitest("e2e") },
   {
     name: "python",

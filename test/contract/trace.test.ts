@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { DEMO_KEY, startServer, until, type RunningServer } from "./support/server.ts";
 
-const PROMPT = "Start with 6, add 8, add 5, subtract 2, then add 1. What is the result?";
+const PROMPT = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
 /** Spans leave when an invocation ends, the last of them after the answer. */
 const EXPORT_TIMEOUT_MS = 20_000;
 

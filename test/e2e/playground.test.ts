@@ -6,7 +6,7 @@ import { originOf } from "./support/processes.ts";
 import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPage } from "./support/pages.ts";
 
 /** The router hands this one to the origin. */
-const HARD = "Start with 6, add 8, add 5, subtract 2, then add 1. What is the result?";
+const HARD = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
 /** A token's event takes about 500 bytes. */
 const SLOW_BYTES_PER_SECOND = 4_000;
 
@@ -66,6 +66,21 @@ test.skipIf(noBrowser)("all exits at once answer side by side, each from its tie
   const heads = await page.locator(".who").allTextContents();
   expect(heads).toEqual(["edge exit 3", "edge exit 6", "origin exit 9", "origin exit 12"]);
   expect(await accessibilityFaults(page)).toEqual([]);
+  verify();
+});
+
+test.skipIf(noBrowser)("the quality slider sends less to the origin", async () => {
+  const { page, verify } = await visit();
+  const exitAt = async (quality: string): Promise<number> => {
+    await page.locator("label", { hasText: "Quality to keep" }).locator("input").fill(quality);
+    await page.getByLabel("Prompt").fill(HARD);
+    await page.keyboard.press("Enter");
+    await page.locator(".answer.state-done").waitFor();
+    const told = (await page.locator(".who").textContent()) ?? "";
+    await page.getByRole("button", { name: "New" }).click();
+    return Number(/exit (\d+)/.exec(told)?.[1]);
+  };
+  expect(await exitAt("0.7")).toBeLessThan(await exitAt("1"));
   verify();
 });
 
@@ -133,7 +148,7 @@ test.skipIf(noBrowser)(
     process.kill(origin, "SIGSTOP");
     try {
       const { page, verify } = await visit();
-      await page.getByLabel("Prompt").fill(HARD);
+      await page.getByLabel("Prompt").fill(HARD.replace("add 7", "add 6"));
       await page.keyboard.press("Enter");
       const answer = page.locator(".answer.state-done");
       await answer.waitFor();

@@ -1,11 +1,13 @@
 /** Key, mode, exit and temperature. */
 import { BudgetBar } from "../parts/bar.tsx";
+import { percent } from "../parts/format.ts";
 import {
   budgets,
   deployment,
   fixedExit,
   key,
   mode,
+  quality,
   refreshBudgets,
   setKey,
   temperature,
@@ -33,6 +35,7 @@ export function Controls() {
         ))}
       </fieldset>
       {mode.value === "fixed" && <ExitField />}
+      {mode.value === "router" && <QualityField />}
       <label>
         Temperature <output>{temperature.value.toFixed(1)}</output>
         <input
@@ -87,6 +90,26 @@ function ExitField() {
           </option>
         ))}
       </select>
+    </label>
+  );
+}
+
+/** The slider's right end, and where it stands until it is moved. */
+const FULL_QUALITY = 1;
+
+function QualityField() {
+  const told = quality.value === null ? "the deployment's" : percent(quality.value);
+  return (
+    <label>
+      Quality to keep <output>{told}</output>
+      <input
+        type="range"
+        min="0.7"
+        max={FULL_QUALITY}
+        step="0.01"
+        value={quality.value ?? FULL_QUALITY}
+        onInput={(event) => (quality.value = Number(event.currentTarget.value))}
+      />
     </label>
   );
 }

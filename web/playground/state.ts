@@ -27,6 +27,8 @@ export const budgets = signal<readonly BudgetBody[]>([]);
 export const mode = signal<Mode>("router");
 export const fixedExit = signal<number | null>(null);
 export const temperature = signal(0);
+/** Share of the deepest exit's quality to keep; null: the deployment's own target. */
+export const quality = signal<number | null>(null);
 export const draft = signal("");
 export const turns = signal<readonly Turn[]>([]);
 const running = signal<AbortController | null>(null);
@@ -73,7 +75,8 @@ export async function refreshBudgets(): Promise<void> {
 /** Model ids that the mode asks for. */
 function models({ model, exits }: Health): readonly string[] {
   if (mode.value === "all") return exits.map((exit) => `${model}:exit-${exit}`);
-  return mode.value === "fixed" ? [`${model}:exit-${fixedExit.value}`] : [model];
+  if (mode.value === "fixed") return [`${model}:exit-${fixedExit.value}`];
+  return [quality.value === null ? model : `${model}:auto@${quality.value}`];
 }
 
 /** Earlier turns that got one whole answer, and the prompt. */

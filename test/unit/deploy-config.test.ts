@@ -1,0 +1,29 @@
+import { readFileSync } from "node:fs";
+import { parse } from "smol-toml";
+import { expect, test } from "vitest";
+
+interface Environment {
+  readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] };
+  readonly analytics_engine_datasets: readonly { binding: string }[];
+  readonly vars: Readonly<Record<string, string>>;
+}
+const config = parse(readFileSync("wrangler.toml", "utf8")) as unknown as Environment & {
+  readonly env: Readonly<Record<string, Environment>>;
+  readonly migrations: readonly { readonly new_sqlite_classes: readonly string[] }[];
+};
+
+test.each(Object.entries(config.env))("environment %s binds what the Worker needs, and no secret", (_, environment) => {
+  expect(environment.durable_objects).toEqual(config.durable_objects);
+  expect(environment.analytics_engine_datasets.map(({ binding }) => binding)).toEqual(["REQUESTS"]);
+  const secrets = ["ADMIN_TOKEN", "ORIGIN_SECRET"];
+  expect(Object.keys(environment.vars).toSorted()).toEqual(
+    Object.keys(config.vars)
+      .filter((name) => !secrets.includes(name))
+      .toSorted(),
+  );
+});
+
+test("every object's class has a migration", () => {
+  const made = config.migrations.flatMap(({ new_sqlite_classes: classes }) => classes);
+  expect(made.toSorted()).toEqual(config.durable_objects.bindings.map(({ class_name: name }) => name).toSorted());
+});
