@@ -84,7 +84,7 @@ function lookup(graph: GraphBuilder, matrix: Matrix, ids: string): string {
     const values = new Uint8Array(matrix.inputs * (to - from));
     return { from, to, weights: graph.weight(`lookup.${i}`, "uint8", [matrix.inputs, to - from], values), scales: "" };
   });
-  const columns = gatherColumns(graph, { outputs: matrix.outputs, pieces }, ids); // [K, B, T]
+  const columns = gatherColumns(graph, { outputs: matrix.outputs, pieces }, ids, "uint8"); // [K, B, T]
   const rows = graph.op("Transpose", [columns], { attributes: { perm: { ints: [1, 2, 0] } } });
   return graph.op("Cast", [rows], { attributes: { to: { int: 1 } } });
 }

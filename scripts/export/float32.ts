@@ -35,5 +35,7 @@ export const float32: Numerics = {
     ),
 
   columns: (graph, matrix, ids) =>
-    graph.op("Transpose", [gatherColumns(graph, matrix, ids)], { attributes: { perm: { ints: [1, 2, 0] } } }),
+    graph.op("Transpose", [gatherColumns(graph, matrix, ids, "float32")], {
+      attributes: { perm: { ints: [1, 2, 0] } },
+    }),
 };

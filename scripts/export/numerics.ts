@@ -1,5 +1,6 @@
 /** How a graph multiplies by a weight matrix: the choice between float32 and 8-bit integers, made in one place. */
 import type { GraphBuilder } from "./onnx/graph.ts";
+import type { ElementType } from "./onnx/proto.ts";
 import type { Matrix } from "./matrix.ts";
 
 /** A matrix inside a graph, [K, N] cut by columns into pieces that fit a file each. */
@@ -16,6 +17,8 @@ export interface StoredMatrix {
   }[];
 }
 
+type StoredPieces = StoredMatrix["pieces"];
+
 /** Activations made ready once for every product that reads them. */
 export interface Operand {
   /** Name of the values, [B, T, K]. */
@@ -30,11 +33,8 @@ export interface Numerics {
   readonly name: "fp32" | "w8a8";
   /** Writes the matrix to the graph's weight files. */
   store(graph: GraphBuilder, name: string, matrix: Matrix): StoredMatrix;
-  /**
-   * @param values float32 [B, T, K].
-   * @param maybeEmpty whether T may be 0.
-   */
-  operand(graph: GraphBuilder, values: string, maybeEmpty?: boolean): Operand;
+  /** @param values float32 [B, T, K], T at least 1. */
+  operand(graph: GraphBuilder, values: string): Operand;
   /** As `operand`, with smaller steps. @param values float32 [B, T, K], T at least 1. */
   fineOperand(graph: GraphBuilder, values: string): Operand;
   /**
@@ -54,17 +54,38 @@ export function joinPieces(graph: GraphBuilder, parts: readonly string[]): strin
   return graph.op("Concat", parts, { attributes: { axis: { int: -1 } } });
 }
 
-/**
- * The columns `ids` of a matrix as they are stored, [K, B, T]: every piece answers for all ids (clamped into it),
- * and the answer of the piece that holds the id is kept.
- */
-export function gatherColumns(graph: GraphBuilder, { pieces }: StoredMatrix, ids: string): string {
-  const axis = { attributes: { axis: { int: 1 } } };
-  if (pieces.length === 1) return graph.op("Gather", [pieces[0]!.weights, ids], axis);
+const AXIS = { attributes: { axis: { int: 1 } } };
+
+/** The columns `ids` of a matrix as they are stored, [K, B, T] of `type`. @param ids int64 [B, T]. */
+export function gatherColumns(graph: GraphBuilder, { pieces }: StoredMatrix, ids: string, type: ElementType): string {
+  if (pieces.length === 1) return graph.op("Gather", [pieces[0]!.weights, ids], AXIS);
+  const single = graph.op("Equal", [graph.op("Size", [ids]), graph.int64(1)]);
+  return graph.either(
+    single,
+    { type, dims: ["K", "B", "T"] },
+    () => gatherOne(graph, pieces, ids, graph.op("Squeeze", [ids]), type),
+    () => gatherAll(graph, pieces, ids),
+  );
+}
+
+/** Only the piece that holds the id is read: each other one would cost a cache miss for every row of it. */
+function gatherOne(graph: GraphBuilder, pieces: StoredPieces, ids: string, id: string, type: ElementType): string {
+  const half = pieces.length >> 1;
+  if (half === 0) {
+    const { from, weights } = pieces[0]!;
+    return graph.op("Gather", [weights, from === 0 ? ids : graph.op("Sub", [ids, graph.int64(from)])], AXIS);
+  }
+  const lower = graph.op("Less", [id, graph.int64(pieces[half]!.from)]);
+  const among = (part: StoredPieces) => () => gatherOne(graph, part, ids, id, type);
+  return graph.either(lower, { type, dims: ["K", "B", "T"] }, among(pieces.slice(0, half)), among(pieces.slice(half)));
+}
+
+/** Every piece answers for all ids (clamped into it), and the answer of the piece that holds the id is kept. */
+function gatherAll(graph: GraphBuilder, pieces: StoredPieces, ids: string): string {
   const answers = pieces.map((piece) => {
     const shifted = piece.from === 0 ? ids : graph.op("Sub", [ids, graph.int64(piece.from)]);
     const within = graph.op("Clip", [shifted, graph.int64(0), graph.int64(piece.to - piece.from - 1)]);
-    return graph.op("Gather", [piece.weights, within], axis); // [K, B, T]
+    return graph.op("Gather", [piece.weights, within], AXIS); // [K, B, T]
   });
   return answers.reduce((lower, answer, i) =>
     graph.op("Where", [graph.op("Less", [ids, graph.int64(pieces[i]!.from)]), lower, answer]),

@@ -23,15 +23,25 @@ export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numer
   const head = model.tied ? embedding : store(HEAD);
 
   const ids = graph.input("input_ids", "int64", ["B", "T"]);
-  const looked = numerics.columns(graph, embedding, ids);
+  const looked = whereAny(graph, ids, hiddenSize, () => numerics.columns(graph, embedding, ids));
   graph.op("Identity", [looked], { outputs: ["embedding"] });
   graph.output("embedding", "float32", ["B", "T", hiddenSize]);
 
   const hidden = graph.input("hidden_state", "float32", ["B", "N", hiddenSize]);
   const gain = graph.weight(FINAL_NORM, "float32", [hiddenSize], source.tensor(FINAL_NORM, [hiddenSize]));
-  const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
-  const logits = numerics.product(graph, numerics.operand(graph, normed, true), head);
+  const logits = whereAny(graph, hidden, vocabulary, () => {
+    const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
+    return numerics.product(graph, numerics.operand(graph, normed), head);
+  });
   graph.op("Identity", [logits], { outputs: ["logits"] });
   graph.output("logits", "float32", ["B", "N", vocabulary]);
   return graph.finish();
+}
+
+/** What `build` adds, [B, T, width], if `values` [B, T, …] has any rows; otherwise [1, 0, width], and nothing is computed. */
+function whereAny(graph: GraphBuilder, values: string, width: number, build: () => string): string {
+  const rows = graph.op("Shape", [values], { attributes: { start: { int: 1 }, end: { int: 2 } } }); // [1]
+  const any = graph.op("Greater", [graph.op("Squeeze", [rows]), graph.int64(0)]);
+  const none = () => graph.op("ConstantOfShape", [graph.int64s(1, 0, width)]); // zeros of float32
+  return graph.either(any, { type: "float32", dims: ["B", "T", width] }, build, none);
 }

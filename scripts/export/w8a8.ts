@@ -82,11 +82,9 @@ function magnitude(row: Float32Array): number {
 }
 
 /** Largest magnitude of each row: float32 [B, T, 1]. */
-function rowMagnitude(graph: GraphBuilder, values: string, maybeEmpty: boolean): string {
+function rowMagnitude(graph: GraphBuilder, values: string): string {
   const absolute = graph.op("Abs", [values]);
-  const largest = graph.op("ReduceMax", [absolute, graph.int64s(-1)], { attributes: { keepdims: { int: 1 } } });
-  // onnxruntime leaves the last axis as it is where there are no rows at all; this says again that it is 1.
-  return maybeEmpty ? graph.op("Reshape", [largest, graph.int64s(0, 0, 1)]) : largest;
+  return graph.op("ReduceMax", [absolute, graph.int64s(-1)], { attributes: { keepdims: { int: 1 } } });
 }
 
 /** Products of both digits of `fineOperand`, [B, 2·T, N] → [B, T, N]. */
@@ -118,15 +116,15 @@ export const w8a8: Numerics = {
   },
 
   // A row of zeros divides 0 by 0; whatever integer that becomes, its product is multiplied by magnitude 0.
-  operand(graph, values, maybeEmpty = false) {
-    const scale = rowMagnitude(graph, values, maybeEmpty); // [B, T, 1]
+  operand(graph, values) {
+    const scale = rowMagnitude(graph, values); // [B, T, 1]
     const unit = graph.op("Div", [values, scale]); // −1 … 1
     const quantised = graph.op("QuantizeLinear", [unit, graph.float(1 / STEPS), graph.uint8(ZERO_POINT)]);
     return { values: quantised, scale };
   },
 
   fineOperand(graph, values) {
-    const scale = rowMagnitude(graph, values, false); // [B, T, 1]
+    const scale = rowMagnitude(graph, values); // [B, T, 1]
     const unit = graph.op("Div", [values, scale]); // −1 … 1
     const zero = graph.uint8(ZERO_POINT);
     const coarse = graph.op("QuantizeLinear", [unit, graph.float(1 / STEPS), zero]);
@@ -158,7 +156,7 @@ export const w8a8: Numerics = {
   },
 
   columns(graph, matrix, ids) {
-    const columns = gatherColumns(graph, matrix, ids); // [K, B, T]
+    const columns = gatherColumns(graph, matrix, ids, "uint8"); // [K, B, T]
     const rows = graph.op("Transpose", [columns], { attributes: { perm: { ints: [1, 2, 0] } } });
     // The weights' scales carry the activations' 1/127 (see `store`): dequantise by 127 to take it out.
     const steps = graph.op("DequantizeLinear", [rows, graph.float(STEPS), graph.uint8(ZERO_POINT)]);

@@ -18,8 +18,9 @@ export function nodeRuntime(options: NodeRuntimeOptions = {}): Runtime {
         executionProviders: ["cpu"],
         externalData: weights.map(({ path, data }) => ({ path, data })),
         ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
-        // Idle threads would spin between two runs and take the core from everything else in the process.
-        extra: { session: { intra_op: { allow_spinning: "0" } } },
+        // Threads wait for the next operator awake, but not for the next run: idle ones would take the core from
+        // everything else in the process.
+        extra: { session: { intra_op: { allow_spinning: "1" }, force_spinning_stop: "1" } },
       });
       return graphSession(session, Tensor);
     },

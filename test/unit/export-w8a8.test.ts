@@ -185,6 +185,10 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
         expect(rows[i * k + column]! / (id + 1)).toBeCloseTo(factor, 2);
       }
     }
+    for (const [i, id] of edges.entries()) {
+      const alone = await s.run({ ids: new ort.Tensor("int64", BigInt64Array.of(BigInt(id)), [1, 1]) });
+      expect([...(alone["y"]!.data as Float32Array)]).toEqual([...rows.subarray(i * k, (i + 1) * k)]);
+    }
     const none = await s.run({ ids: new ort.Tensor("int64", new BigInt64Array(0), [1, 0]) });
     expect(none["y"]!.dims).toEqual([1, 0, k]);
   });

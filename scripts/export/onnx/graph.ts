@@ -32,7 +32,8 @@ interface OpOptions {
 export class GraphBuilder {
   readonly #name: string;
   readonly #weights: WeightFiles;
-  readonly #nodes: MessageWriter[] = [];
+  /** Of the graph, or of the branch being built. */
+  #nodes: MessageWriter[] = [];
   readonly #initializers: MessageWriter[] = [];
   readonly #inputs: MessageWriter[] = [];
   readonly #outputs: MessageWriter[] = [];
@@ -73,6 +74,35 @@ export class GraphBuilder {
     const output = options.outputs?.[0] ?? this.fresh(type.toLowerCase());
     this.ops(type, inputs, { ...options, outputs: [output] });
     return output;
+  }
+
+  /**
+   * One of two values, only that one computed. The branches may read every value and weight made before.
+   * @param condition bool scalar.
+   * @param then builds the value for true and returns its name, as `otherwise` does for false.
+   */
+  either(
+    condition: string,
+    result: { readonly type: ElementType; readonly dims: readonly Dimension[] },
+    then: () => string,
+    otherwise: () => string,
+  ): string {
+    const branch = (build: () => string) => ({ graph: this.#branch(build, result) });
+    return this.op("If", [condition], {
+      attributes: { then_branch: branch(then), else_branch: branch(otherwise) },
+    });
+  }
+
+  /** GraphProto of the nodes that `build` adds, with the value it names as its output. */
+  #branch(build: () => string, result: { type: ElementType; dims: readonly Dimension[] }): MessageWriter {
+    const outer = this.#nodes;
+    this.#nodes = [];
+    const output = build();
+    const graph = new MessageWriter();
+    for (const node of this.#nodes) graph.message(1, node);
+    graph.string(2, this.fresh("branch")).message(12, valueMessage(output, result.type, result.dims));
+    this.#nodes = outer;
+    return graph;
   }
 
   /**

@@ -32,7 +32,8 @@ export type Attribute =
   | { readonly int: number }
   | { readonly float: number }
   | { readonly ints: readonly number[] }
-  | { readonly string: string };
+  | { readonly string: string }
+  | { readonly graph: MessageWriter };
 
 export interface NodeInfo {
   readonly type: string;
@@ -46,7 +47,7 @@ export interface NodeInfo {
 }
 
 /** AttributeProto.AttributeType. */
-const AttributeType = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const AttributeType = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 /** TensorProto.DataLocation.EXTERNAL. */
 const EXTERNAL = 1;
 
@@ -56,6 +57,7 @@ function attribute(name: string, value: Attribute): MessageWriter {
   const message = new MessageWriter().string(1, name);
   if ("int" in value) return message.int(3, value.int).int(20, AttributeType.int);
   if ("float" in value) return message.float(2, value.float).int(20, AttributeType.float);
+  if ("graph" in value) return message.message(6, value.graph).int(20, AttributeType.graph);
   if ("string" in value) {
     return message.bytes(4, utf8.encode(value.string)).int(20, AttributeType.string);
   }
