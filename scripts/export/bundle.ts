@@ -31,6 +31,8 @@ export interface ExportOptions extends ConfigOptions {
 
 const NUMERICS: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8 };
 const TOKENIZER_FILES = { tokenizer: "tokenizer.json", config: "tokenizer_config.json" } as const;
+/** Where transformers keeps the chat template since 4.43; it wins over the configuration's own. */
+const TEMPLATE_FILE = "chat_template.jinja";
 const ROUTER_FILE = "router.json";
 const BUNDLE_FILE = "bundle.json";
 
@@ -48,10 +50,23 @@ function writeGraph(folder: string, prefix: string, build: (weights: WeightFiles
   return { graph, weights: weights.finish() };
 }
 
-function copy(from: string, to: string, path: string): BundleFile {
-  const source = join(from, path);
+function read(folder: string, path: string): Buffer {
+  const source = join(folder, path);
   if (!existsSync(source)) throw new Error(`${source} is missing; the bundle needs it`);
-  return writeFile(to, path, readFileSync(source)); // not a copy: that would keep a read-only mode
+  return readFileSync(source);
+}
+
+function copy(from: string, to: string, path: string): BundleFile {
+  return writeFile(to, path, read(from, path)); // not a copy: that would keep a read-only mode
+}
+
+/** tokenizer_config.json, a chat template that stands beside it put into it. */
+function copyConfig(from: string, to: string): BundleFile {
+  const template = join(from, TEMPLATE_FILE);
+  if (!existsSync(template)) return copy(from, to, TOKENIZER_FILES.config);
+  const config: unknown = JSON.parse(read(from, TOKENIZER_FILES.config).toString("utf8"));
+  const whole = { ...z.looseObject({}).parse(config), chat_template: readFileSync(template, "utf8") };
+  return writeFile(to, TOKENIZER_FILES.config, Buffer.from(`${JSON.stringify(whole, null, 2)}\n`));
 }
 
 /** router.json when it stands beside the checkpoint and was made for it. */
@@ -129,7 +144,7 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
     segments,
     tokenizer: {
       tokenizer: copy(checkpoint, out, TOKENIZER_FILES.tokenizer),
-      config: copy(checkpoint, out, TOKENIZER_FILES.config),
+      config: copyConfig(checkpoint, out),
     },
     ...(router === undefined ? {} : { router }),
   });

@@ -92,6 +92,15 @@ describe("exportBundle", () => {
     expect(bundle.router?.path).toBe("router.json");
   });
 
+  it("puts a chat template of its own file into the tokenizer's configuration", async () => {
+    const [from, out] = [checkpoint(), join(folder, "out")];
+    const config = JSON.parse(readFileSync(join(from, "tokenizer_config.json"), "utf8"));
+    writeFileSync(join(from, "chat_template.jinja"), "{{ messages | length }}");
+    await exportBundle({ checkpoint: from, out, numerics: "w8a8" });
+    const written = JSON.parse(readFileSync(join(out, "tokenizer_config.json"), "utf8"));
+    expect(written).toEqual({ ...config, chat_template: "{{ messages | length }}" });
+  });
+
   it("refuses a checkpoint whose tensors say more than its config", async () => {
     const from = checkpoint();
     const path = join(from, "config.json");
