@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { beforeAll, expect, test, vi } from "vitest";
 import { build } from "../../scripts/build.ts";
 import { createApp } from "../../src/app.ts";
+import { createResponseClient } from "../../src/cache/response-client.ts";
 import { readCatalogue } from "../../src/catalogue.ts";
 import { chat, type ChatDeps } from "../../src/chat.ts";
 import { edgeJobSchema, type EdgeEvent } from "../../src/edge/job.ts";
@@ -14,7 +15,7 @@ import { generationRequestSchema, type GenerationRequest, type TokenEvent } from
 import { folderSource } from "../../src/model/node-source.ts";
 import { uniform } from "../../src/model/sampler.ts";
 import { modelIds } from "../../src/policy/selection.ts";
-import { createTenants } from "../../src/tenant/client.ts";
+import { createTenants, type TenantNamespaces } from "../../src/tenant/client.ts";
 import { sha256 } from "../../src/tenant/keys.ts";
 import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
 import { TierHealth } from "../../src/tier-health.ts";
@@ -61,8 +62,8 @@ async function* anyTokens(request: GenerationRequest, vocabulary: number): Async
 }
 
 /** The real objects of two tenants. */
-async function tenantsInMemory() {
-  const tenants = createTenants(memoryNamespaces());
+async function tenantsInMemory(namespaces: TenantNamespaces) {
+  const tenants = createTenants(namespaces);
   const key = { secretSha256: await sha256("local"), label: "fuzz", limits: NO_KEY_LIMITS, expiresAt: null };
   const budgets = [{ name: "all", period: "none" as const, limit_micro_usd: 1e12, soft_limits: [] }];
   for (const [name, keys] of [
@@ -84,7 +85,8 @@ async function appWithoutEngine() {
     if (gates) yield { type: "verdict", exit: request.exit_layer, handoff: null, reason: "gate=prefill; reason=easy" };
     yield* anyTokens(request, vocabulary);
   }
-  const env = { ...ENV, ORIGIN_URL: "http://127.0.0.1:1", ORIGIN_SECRET: SECRET };
+  const namespaces = memoryNamespaces();
+  const env = { ...ENV, ...namespaces, ORIGIN_URL: "http://127.0.0.1:1", ORIGIN_SECRET: SECRET };
   const deps = {
     settings: settings(env),
     catalogue,
@@ -97,8 +99,9 @@ async function appWithoutEngine() {
       generate: async (request: GenerationRequest) => anyTokens(request, vocabulary),
       info: async () => ({ fingerprint: catalogue.bundle.fingerprint }),
     },
+    responses: createResponseClient({ namespace: namespaces.RESPONSES, ttlMs: 1000 }),
   } as unknown as ChatDeps;
-  const tenants = await tenantsInMemory();
+  const tenants = await tenantsInMemory(namespaces);
   const app = createApp({ chat, chatDeps: async () => deps, tenants: () => tenants });
   const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
   return { tenants, ask: async (path: string, init: RequestInit) => app.request(path, init, env, context) };
@@ -155,7 +158,7 @@ test(`${RUNTIME_REQUESTS} requests to the runtime`, async () => {
   try {
     const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as ApiDocument;
     const admin = LOCAL_ADMIN_TOKEN;
-    const oracle = createOracle(document, [DEMO_KEY, admin]);
+    const oracle = createOracle(document, [admin]); // the key is the playground's visitors', who are told it
     const statuses: number[] = [];
     // Short, and ended by the model soon even where a change to the body takes the limit away.
     const always = {

@@ -20,6 +20,7 @@ const BEYOND_SCHEMA = [
   "invalid_value stream_options",
   "invalid_value n",
   "invalid_value overlap_seconds",
+  "invalid_value policy.budgets", // two of one name
   "too_many_keys",
 ];
 
@@ -46,7 +47,7 @@ export function createOracle(document: ApiDocument, secrets: readonly string[]):
     const exact = document.paths[bare]?.[method.toLowerCase()];
     if (exact) return exact;
     const template = Object.keys(document.paths).find((known) =>
-      new RegExp(`^${known.replace(/\{\w+\}/, "[^/]+")}$`).test(bare),
+      new RegExp(`^${known.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(bare),
     );
     return document.paths[template ?? ""]?.[method.toLowerCase()];
   }
@@ -106,8 +107,8 @@ export function createOracle(document: ApiDocument, secrets: readonly string[]):
 
 /** What the schema of a media type describes: the whole, or each event. */
 function valuesOf(type: string, text: string): unknown[] {
-  if (type === "text/csv") return [text];
-  return (type === "text/event-stream" ? eventsOf(text) : [text]).map((data) => JSON.parse(data) as unknown);
+  if (type === "text/event-stream") return eventsOf(text).map((data) => JSON.parse(data) as unknown);
+  return [type === "application/json" ? (JSON.parse(text) as unknown) : text];
 }
 
 /** The data of every event of a whole stream, without its `[DONE]`. */
