@@ -15,7 +15,7 @@ const project = (name: string, timeout: number) => ({
     include: [`test/${name}/**/*.test.ts`],
     testTimeout: timeout,
     hookTimeout: timeout,
-    fileParallelism: name === "unit",
+    fileParallelism: name === "unit" || name === "golden",
   },
 });
 

@@ -5,7 +5,7 @@ import type { Sequence } from "../../src/model/sequence.ts";
 import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
-const PROMPTS = 40;
+const PROMPTS = 16;
 const TOKENS = 24;
 const PIECES = [1, 7, 32];
 
