@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 
 /**
  * One project a folder of test/. `unit` needs nothing built; the others need `npm run build` first.
- * Files run one after another: the machines that run this have two cores, and the engine takes both.
+ * Files that start servers run one after another: the machines that run this have two cores, and a server takes both.
  */
 const project = (name: string, timeout: number) => ({
   // Only the runtime has it; tests that need the runtime itself start it.

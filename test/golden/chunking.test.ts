@@ -5,7 +5,9 @@ import type { Sequence } from "../../src/model/sequence.ts";
 import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
-const PROMPTS = 16;
+const PROMPTS = 40;
+/** Of them, where the very same is asked for and no share is measured. */
+const EXACT_PROMPTS = 16;
 const TOKENS = 24;
 const PIECES = [1, 7, 32];
 
@@ -37,7 +39,7 @@ for (const numerics of ["w8a8", "fp32"] as const) {
     afterAll(() => engine.dispose());
 
     test.each(PIECES)("fed in pieces of %i: the very same state and tokens at every exit", async (piece) => {
-      for (const ids of model.prompts) {
+      for (const ids of model.prompts.slice(0, EXACT_PROMPTS)) {
         for (const exit of engine.exits) {
           const whole = engine.newSequence(ids);
           await engine.advance(whole, exit, ids.length);
