@@ -134,7 +134,7 @@ def test_speculation_says_what_plain_decoding_says(any_model: NestedModel, tempe
     def jobs(decoding: Decoding) -> list[Job]:
         return [
             greedy_job(prompt, 4, decoding=decoding, sampling=Sampling(temperature, seed=i, presence_penalty=i % 2 / 2))
-            for i, prompt in enumerate(prompts(20))
+            for i, prompt in enumerate(prompts(8))
         ]
 
     plain = together(any_model, jobs(Plain()))
@@ -147,8 +147,8 @@ def test_speculation_says_what_plain_decoding_says(any_model: NestedModel, tempe
 def test_thresholds_of_zero_and_one_are_the_first_and_the_last_exit(any_model: NestedModel) -> None:
     for threshold, exit_layer in ((0.0, EXITS[0]), (1.0, EXITS[-1])):
         decoding = EarlyExit(dict.fromkeys(EXITS[:-1], threshold))
-        answers = together(any_model, [greedy_job(prompt, EXITS[-1], decoding=decoding) for prompt in prompts(20)])
-        plain = together(any_model, [greedy_job(prompt, exit_layer) for prompt in prompts(20)])
+        answers = together(any_model, [greedy_job(prompt, EXITS[-1], decoding=decoding) for prompt in prompts(8)])
+        plain = together(any_model, [greedy_job(prompt, exit_layer) for prompt in prompts(8)])
         assert [answer.ids for answer in answers] == [answer.ids for answer in plain]
 
 
