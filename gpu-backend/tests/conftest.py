@@ -11,6 +11,9 @@ from transformers import LlamaConfig, MistralConfig, PreTrainedConfig, Qwen2Conf
 from sortie.data.encode import Encoder, open_tokenizer
 from sortie.nested import NestedModel, fresh
 
+# Models this small take longer with more threads, several times as long beside other work.
+torch.set_num_threads(1)
+
 TINY = Path(__file__).parents[2] / "models" / "tiny"
 EXITS = (1, 2, 4)
 SIZES = {
