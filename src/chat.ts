@@ -15,6 +15,7 @@ import { createDetokenizer } from "./model/detokenizer.ts";
 import { log } from "./log.ts";
 import { withOpenaiExits } from "./openai-exits.ts";
 import { createOriginClient, type OriginClient } from "./origin/client.ts";
+import { handoffTarget } from "./origin/handoff-codec.ts";
 import { LinkMeter } from "./origin/transfer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
@@ -53,14 +54,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
     namespace: env.EDGE_EXIT,
     shards: config.edgeShards,
     location: typeof request.cf?.colo === "string" ? request.cf.colo : "local",
-    target: {
-      fingerprint: bundle.fingerprint,
-      numerics: [bundle.numerics],
-      exits: bundle.exits,
-      hiddenSize: bundle.shape.hidden_size,
-      kvSize: bundle.shape.kv_heads * bundle.shape.head_dim,
-      vocabSize: bundle.shape.vocab_size,
-    },
+    target: handoffTarget(bundle, bundle.exits),
   });
   const sorted =
     config.origin === null

@@ -25,6 +25,9 @@ export const samplingSchema = z.strictObject({
 });
 export type Sampling = z.infer<typeof samplingSchema>;
 
+/** The most probable token each time, nothing penalised. */
+export const GREEDY: Sampling = samplingSchema.parse({ temperature: 0, seed: 0 });
+
 /** Whose blocks a generation reads and leaves in prefix caches (docs/protocol.md). */
 export const cacheScopeSchema = z.strictObject({
   /** A tenant and the epoch of its cache, e.g. `acme/0`: after a purge the epoch is another. */
@@ -35,6 +38,7 @@ export const cacheScopeSchema = z.strictObject({
   continued: z.boolean().default(false),
 });
 export type CacheScope = z.infer<typeof cacheScopeSchema>;
+
 /** Per token, the first exit that is as sure as its threshold makes it: probability of the most probable token, by layer. */
 export const decodingSchema = z.strictObject({
   kind: z.literal("early_exit"),

@@ -1,7 +1,7 @@
 /** A prompt at the embedded origin: read from its token ids, or resumed from what the edge has computed. */
 import { type GenerationRequest, generationRequestSchema } from "../../src/generation.ts";
 import { startNodeEngine, type NodeEngine } from "../../src/model/node-client.ts";
-import { decodeHandoff, encodeHandoff, handoffBytes } from "../../src/origin/handoff-codec.ts";
+import { decodeHandoff, encodeHandoff, handoffBytes, handoffTarget } from "../../src/origin/handoff-codec.ts";
 import type { BenchModel } from "./models.ts";
 import { difference, median } from "./rounds.ts";
 
@@ -56,15 +56,8 @@ async function measure(engine: NodeEngine, { name }: BenchModel, exit: number, t
     text.push(await timed(() => first(engine, request)));
     resumed.push(
       await timed(async () => {
-        const { shape, fingerprint, numerics, exits } = engine.bundle;
-        const { handoff } = decodeHandoff(encodeHandoff(state, request), {
-          fingerprint,
-          numerics: [numerics],
-          exits,
-          hiddenSize: shape.hidden_size,
-          kvSize: shape.kv_heads * shape.head_dim,
-          vocabSize: shape.vocab_size,
-        });
+        const target = handoffTarget(engine.bundle, engine.bundle.exits);
+        const { handoff } = decodeHandoff(encodeHandoff(state, request), target);
         await first(engine, request, handoff);
       }),
     );

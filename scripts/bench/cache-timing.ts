@@ -1,7 +1,7 @@
 /** What the prefix cache saves, timed with the engine at hand: written for workerd, which brings its clock. */
 import { cachedGenerate, keepAnswer } from "../../src/cache/cached-generation.ts";
 import { PrefixCache } from "../../src/cache/prefix-cache.ts";
-import type { GenerationRequest } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest } from "../../src/generation.ts";
 import type { Engine } from "../../src/model/engine.ts";
 import type { Clock } from "./timing.ts";
 
@@ -41,16 +41,7 @@ const request = (token_ids: number[], exit_layer: number, max_tokens: number): G
   answer_tokens: 0,
   exit_layer,
   max_tokens,
-  sampling: {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 0,
-  },
+  sampling: GREEDY,
   top_logprobs: 0,
   stop_token_ids: [],
   cache: { scope: "acme/0", shared_tokens: 0, continued: false },

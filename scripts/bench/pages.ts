@@ -8,6 +8,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import type { Browser } from "playwright-core";
 import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { launchBrowser } from "../browser.ts";
+import { median } from "./rounds.ts";
 
 const HELP = `npm run bench:pages -- [options]    (npm run dev must run)
 
@@ -18,7 +19,7 @@ const HELP = `npm run bench:pages -- [options]    (npm run dev must run)
 
 const EASY = "how do you say dog in spanish";
 const HARD = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
-/** Bytes, gzip: issue and README promise no more. */
+/** What a page may weigh, in bytes of gzip. */
 const MAX_PAGE_BYTES = 150_000;
 
 const { values } = parseArgs({
@@ -29,8 +30,6 @@ const { values } = parseArgs({
     help: { type: "boolean", default: false },
   },
 });
-
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? NaN;
 
 /** Everything that a page loads, by size. */
 async function weigh(browser: Browser, path: string) {

@@ -1,6 +1,6 @@
 /** Every exit's answer to a row, what the gates would see of it, and what an escalation in mid-answer would make of it. */
 import type { Catalogue } from "../../src/catalogue.ts";
-import type { GenerationRequest } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest } from "../../src/generation.ts";
 import { createDetokenizer } from "../../src/model/detokenizer.ts";
 import type { Engine } from "../../src/model/engine.ts";
 import { generate, type PrefillFeatures } from "../../src/model/generate.ts";
@@ -102,16 +102,7 @@ async function answerAt(
     answer_tokens: sent.length,
     exit_layer: exit,
     max_tokens: Math.max(room, 1),
-    sampling: {
-      temperature: 0,
-      top_p: 1,
-      top_k: 0,
-      min_p: 0,
-      repetition_penalty: 1,
-      presence_penalty: 0,
-      frequency_penalty: 0,
-      seed: 0,
-    },
+    sampling: GREEDY,
     top_logprobs: 0,
     stop_token_ids: bundle.eos_token_ids,
   };

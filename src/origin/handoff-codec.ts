@@ -34,6 +34,25 @@ export interface HandoffTarget {
   readonly vocabSize: number;
 }
 
+/** What of a bundle says which handoffs fit it. */
+interface Described {
+  readonly fingerprint: string;
+  readonly numerics: Numerics;
+  readonly shape: Readonly<Record<"hidden_size" | "kv_heads" | "head_dim" | "vocab_size", number>>;
+}
+
+/** What a bundle's model can resume. @param exits those that are served */
+export function handoffTarget({ fingerprint, numerics, shape }: Described, exits: readonly number[]): HandoffTarget {
+  return {
+    fingerprint,
+    numerics: [numerics],
+    exits,
+    hiddenSize: shape.hidden_size,
+    kvSize: shape.kv_heads * shape.head_dim,
+    vocabSize: shape.vocab_size,
+  };
+}
+
 export interface DecodedHandoff {
   /** Its arrays are views of the body where dtype and alignment allow. */
   readonly handoff: Handoff;

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { OpenaiExit } from "../env.ts";
-import type { GenerationRequest, TokenEvent } from "../generation.ts";
+import { GREEDY, type GenerationRequest, type TokenEvent } from "../generation.ts";
 import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
 import { OriginError } from "./origin-error.ts";
 import { MAX_EVENT_LINE_BYTES, SSE_TYPE } from "./protocol.ts";
@@ -71,8 +71,7 @@ export async function generateOpenai(
 /** What differs from the default: engines refuse parameters they do not know. */
 function parameters({ max_tokens, sampling }: GenerationRequest): Record<string, number> {
   const { temperature, seed, ...others } = sampling;
-  const off = { top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, presence_penalty: 0, frequency_penalty: 0 };
-  const asked = Object.entries(others).filter(([name, value]) => value !== off[name as keyof typeof off]);
+  const asked = Object.entries(others).filter(([name, value]) => value !== GREEDY[name as keyof typeof others]);
   return { max_tokens, temperature, seed, ...Object.fromEntries(asked) };
 }
 

@@ -3,7 +3,7 @@ import { ApiError } from "../errors.ts";
 import { type GenerationRequest, generationRequestSchema } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import type { Bundle } from "../model/bundle.ts";
-import { decodeHandoff, type HandoffTarget } from "./handoff-codec.ts";
+import { decodeHandoff, handoffTarget, type HandoffTarget } from "./handoff-codec.ts";
 import { HandoffRefusal } from "./handoff-refusal.ts";
 import {
   JSON_TYPE,
@@ -134,15 +134,4 @@ function readJson(body: Uint8Array): GenerationRequest {
   const bounds = requestBoundsError(parsed.data);
   if (bounds !== null) throw refuse(400, "request_invalid", bounds, "token_ids");
   return parsed.data;
-}
-
-function handoffTarget({ fingerprint, numerics, shape }: Bundle, exits: readonly number[]): HandoffTarget {
-  return {
-    fingerprint,
-    numerics: [numerics],
-    exits,
-    hiddenSize: shape.hidden_size,
-    kvSize: shape.kv_heads * shape.head_dim,
-    vocabSize: shape.vocab_size,
-  };
 }

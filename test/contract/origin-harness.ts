@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 /** Milliseconds a server may take to load and warm up. */
@@ -157,16 +157,7 @@ export const greedy = (change: Partial<GenerationRequest>): GenerationRequest =>
   answer_tokens: 0,
   exit_layer: 1,
   max_tokens: 16,
-  sampling: {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 0,
-  },
+  sampling: GREEDY,
   top_logprobs: 2,
   stop_token_ids: [],
   ...change,

@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { startNodeEngine } from "../../src/model/node-client.ts";
 import { Sequence } from "../../src/model/sequence.ts";
-import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
+import { decodeHandoff, handoffTarget } from "../../src/origin/handoff-codec.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { startEngineWorker } from "../worker/fixtures/engine/start.ts";
 import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-compare.ts";
@@ -59,17 +59,10 @@ for (const numerics of ["w8a8", "fp32"] as const) {
       const comparison = new Comparison();
       try {
         await worker.call("/load", { exits: [shallow] });
-        const { shape, fingerprint, exits } = engine.bundle;
+        const target = handoffTarget(engine.bundle, engine.bundle.exits);
         for (const ids of model.prompts) {
           const body = await worker.bytes("/handoff", greedyRequest(model, ids, shallow, TOKENS));
-          const { handoff } = decodeHandoff(body, {
-            fingerprint,
-            numerics: [numerics],
-            exits,
-            hiddenSize: shape.hidden_size,
-            kvSize: shape.kv_heads * shape.head_dim,
-            vocabSize: shape.vocab_size,
-          });
+          const { handoff } = decodeHandoff(body, target);
           const request = greedyRequest(model, ids, deepest, TOKENS);
           const expected = await greedyRun(engine, engine.newSequence(), request);
           comparison.add(expected, await greedyRun(engine, Sequence.import(engine.bundle, handoff), request));

@@ -10,6 +10,7 @@ import { BARE, LEDGER, SORTIE } from "../../scripts/bench/gateway/summary.ts";
 import { subjectName } from "../../scripts/bench/gateway/target.ts";
 import { verdicts } from "../../scripts/bench/gateway/verdicts.ts";
 import { createOriginClient } from "../../src/origin/client.ts";
+import { GREEDY } from "../../src/generation.ts";
 
 const stops: (() => void)[] = [];
 afterEach(() => {
@@ -71,16 +72,7 @@ it("the null upstream keeps the origin's protocol", async () => {
   stops.push(() => child.kill());
   const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
   const client = createOriginClient({ url: line.replace("ready on ", ""), secret: "a secret of some length" });
-  const sampling = {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 1,
-  };
+  const sampling = { ...GREEDY, seed: 1 };
   const request = { request_id: "r", token_ids: [1, 2, 3], answer_tokens: 0, exit_layer: 12, max_tokens: 8, sampling };
   const events = [];
   for await (const event of await client.generate({ ...request, top_logprobs: 0, stop_token_ids: [] }, null)) {

@@ -6,6 +6,7 @@ import { shardOf } from "../../src/edge/client.ts";
 import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames, type Frame } from "../../src/edge/frames.ts";
 import { edgeJsonEventSchema, type EdgeJob } from "../../src/edge/job.ts";
 import { runJob } from "../../src/edge/run-job.ts";
+import { GREEDY } from "../../src/generation.ts";
 import { loadEngine } from "../../src/model/engine.ts";
 import { generate } from "../../src/model/generate.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
@@ -114,16 +115,7 @@ describe("a job", () => {
       answer_tokens: 0,
       exit_layer: 1,
       max_tokens: 40,
-      sampling: {
-        temperature: 0,
-        top_p: 1,
-        top_k: 0,
-        min_p: 0,
-        repetition_penalty: 1,
-        presence_penalty: 0,
-        frequency_penalty: 0,
-        seed: 1,
-      },
+      sampling: { ...GREEDY, seed: 1 },
       top_logprobs: 0,
       stop_token_ids: [],
       ...over,

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import type { Handoff } from "../../src/handoff.ts";
 import { createOriginClient, type OriginClientOptions } from "../../src/origin/client.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
@@ -18,16 +18,7 @@ const request: GenerationRequest = {
   answer_tokens: 0,
   exit_layer: 12,
   max_tokens: 4,
-  sampling: {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 1,
-  },
+  sampling: { ...GREEDY, seed: 1 },
   top_logprobs: 0,
   stop_token_ids: [],
 };

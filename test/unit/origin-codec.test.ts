@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { GenerationRequest } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest } from "../../src/generation.ts";
 import type { Handoff, Numerics } from "../../src/handoff.ts";
 import { decodeHandoff, encodeHandoff, type HandoffTarget } from "../../src/origin/handoff-codec.ts";
 import { HandoffRefusal } from "../../src/origin/handoff-refusal.ts";
@@ -52,16 +52,7 @@ const cases: fc.Arbitrary<Case> = fc
         answer_tokens: 0,
         exit_layer: 8,
         max_tokens: 5,
-        sampling: {
-          temperature: 0,
-          top_p: 1,
-          top_k: 0,
-          min_p: 0,
-          repetition_penalty: 1,
-          presence_penalty: 0,
-          frequency_penalty: 0,
-          seed: 7,
-        },
+        sampling: { ...GREEDY, seed: 7 },
         top_logprobs: 0,
         stop_token_ids: [2],
       },

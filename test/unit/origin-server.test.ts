@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { serve } from "@hono/node-server";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiError } from "../../src/errors.ts";
-import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import { HandoffError } from "../../src/model/errors.ts";
 import { createOriginClient } from "../../src/origin/client.ts";
 import { PING_INTERVAL_MS } from "../../src/origin/protocol.ts";
@@ -23,16 +23,7 @@ const request: GenerationRequest = {
   answer_tokens: 0,
   exit_layer: 3,
   max_tokens: 50,
-  sampling: {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 1,
-  },
+  sampling: { ...GREEDY, seed: 1 },
   top_logprobs: 0,
   stop_token_ids: [],
 };

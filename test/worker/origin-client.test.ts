@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unstable_startWorker } from "wrangler";
-import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
+import { GREEDY, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
 import { importSecret, NonceStore, verifySignature } from "../../src/origin/signing.ts";
 import type { Order } from "./fixtures/origin-client/worker.ts";
@@ -17,16 +17,7 @@ const request: GenerationRequest = {
   max_tokens: 5,
   top_logprobs: 0,
   stop_token_ids: [],
-  sampling: {
-    temperature: 0,
-    top_p: 1,
-    top_k: 0,
-    min_p: 0,
-    repetition_penalty: 1,
-    presence_penalty: 0,
-    frequency_penalty: 0,
-    seed: 1,
-  },
+  sampling: { ...GREEDY, seed: 1 },
 };
 const handoff = {
   fingerprint: "0123456789abcdef",

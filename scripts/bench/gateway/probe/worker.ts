@@ -1,6 +1,7 @@
 /** What a gateway in this runtime costs at least: routes that do nothing, or one thing. */
 import { Hono } from "hono";
 import type { ChatRequest } from "../../../../src/conversation.ts";
+import { GREEDY } from "../../../../src/generation.ts";
 import { reserve } from "../../../../src/payment.ts";
 import { createTenants, type TenantNamespaces } from "../../../../src/tenant/client.ts";
 import { bearerKey } from "../../../../src/tenant/keys.ts";
@@ -47,16 +48,7 @@ export default new Hono<{ Bindings: Env }>()
       prompts: [{ kind: "tokens", ids: PROMPT_IDS }],
       choices: 1,
       maxTokens: MAX_TOKENS,
-      sampling: {
-        temperature: 1,
-        top_p: 1,
-        top_k: 0,
-        min_p: 0,
-        repetition_penalty: 1,
-        presence_penalty: 0,
-        frequency_penalty: 0,
-        seed: 0,
-      },
+      sampling: { ...GREEDY, temperature: 1 },
       stop: [],
       narrowing: {},
       earlyExit: null,
