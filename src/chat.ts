@@ -1,76 +1,20 @@
 /** THE FLOW: one request from accepted to answered, each step one call (docs/architecture.md). */
 import { answerKey, replayed, throughCache, type AnswerCache, type Flown } from "./answer-cache.ts";
-import { createResponseClient, type ResponseClient } from "./cache/response-client.ts";
-import type { Catalogue } from "./catalogue.ts";
-import { loadCatalogue } from "./catalogue.ts";
+import type { ChatDeps } from "./chat-deps.ts";
 import { joinChoices } from "./choices.ts";
 import type { Charge, ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from "./conversation.ts";
-import { createEdgeClient, type EdgeClient } from "./edge/client.ts";
-import { settings, type Env, type Settings } from "./env.ts";
 import { decide, deploymentOf } from "./decide.ts";
 import { exitsAsked, type ExitsAsked } from "./exits.ts";
 import type { GenerationRequest } from "./generation.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
-import { log } from "./log.ts";
-import { withOpenaiExits } from "./openai-exits.ts";
-import { createOriginClient, type OriginClient } from "./origin/client.ts";
-import { handoffTarget } from "./origin/handoff-codec.ts";
-import { LinkMeter } from "./origin/transfer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
 import { decidedAlready } from "./policy/route.ts";
 import { encodePrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
-import { inSpan, traceparent } from "./telemetry/span.ts";
+import { inSpan } from "./telemetry/span.ts";
 import { textStream } from "./text-stream.ts";
-import { TierHealth } from "./tier-health.ts";
-import { tracedEdge, tracedOrigin } from "./traced.ts";
-
-/** What one request's flow may use. */
-export interface ChatDeps {
-  readonly settings: Settings;
-  readonly catalogue: Catalogue;
-  readonly edge: EdgeClient;
-  /** null when no origin is configured: the edge answers alone. */
-  readonly origin: OriginClient | null;
-  readonly health: TierHealth;
-  /** null: every answer is computed. */
-  readonly responses: ResponseClient | null;
-}
-
-/** What this isolate has seen of the tiers. */
-const health = new TierHealth();
-
-/** What this isolate has seen of its link to the origin. */
-const link = new LinkMeter();
-
-/** The deployment's parts for one request; the catalogue is loaded once an isolate. */
-export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
-  const catalogue = await loadCatalogue(env);
-  const { bundle } = catalogue;
-  const config = settings(env);
-  const edgeClient = createEdgeClient({
-    namespace: env.EDGE_EXIT,
-    shards: config.edgeShards,
-    location: typeof request.cf?.colo === "string" ? request.cf.colo : "local",
-    target: handoffTarget(bundle, bundle.exits),
-  });
-  const sorted =
-    config.origin === null
-      ? null
-      : createOriginClient({
-          ...config.origin,
-          link,
-          handoffs: config.handoffs,
-          onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
-          traceparent,
-        });
-  const client = withOpenaiExits(sorted, config.openaiExits, catalogue.tokenizer);
-  const origin = client === null ? null : tracedOrigin(client);
-  const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
-  return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses };
-}
 
 /**
  * Answers one request. Resolves when the first choice's exit is decided and its first token is there.

@@ -1,5 +1,5 @@
 /** What the router would do with a prompt, and why: nothing is run. */
-import type { ChatDeps } from "./chat.ts";
+import type { ChatDeps } from "./chat-deps.ts";
 import type { ChatRequest, Message } from "./conversation.ts";
 import { calibration, deploymentOf } from "./decide.ts";
 import { exitsAsked } from "./exits.ts";

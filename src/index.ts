@@ -1,6 +1,7 @@
 /** The Worker's entry: the app around the flow, and the Durable Object classes. */
 import { createApp } from "./app.ts";
-import { chat, chatDeps } from "./chat.ts";
+import { chat } from "./chat.ts";
+import { chatDeps } from "./chat-deps.ts";
 import { createTenants } from "./tenant/client.ts";
 
 export { ResponseCache } from "./cache/response-object.ts";

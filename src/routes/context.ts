@@ -1,5 +1,6 @@
 /** What every route sees: bindings, the request's own values, and the flow it may call. */
-import type { chat, chatDeps } from "../chat.ts";
+import type { chat } from "../chat.ts";
+import type { chatDeps } from "../chat-deps.ts";
 import type { Env } from "../env.ts";
 import type { Caller } from "../tenant/api.ts";
 import type { createTenants } from "../tenant/client.ts";

@@ -1,7 +1,7 @@
 /** `GET /healthz`: what is served, and which tiers can serve it. Open to everyone, so it says nothing else. */
 import { Hono } from "hono";
 import type { Health } from "../api/catalogue-answer.ts";
-import type { ChatDeps } from "../chat.ts";
+import type { ChatDeps } from "../chat-deps.ts";
 import type { AppEnv, Flow } from "./context.ts";
 
 /** A tier that takes longer to say that it is there is not there. */

@@ -1,6 +1,6 @@
 /** A scripted flow: the HTTP surface under test answers from these events instead of a model. */
 import { createApp } from "../../src/app.ts";
-import type { ChatDeps } from "../../src/chat.ts";
+import type { ChatDeps } from "../../src/chat-deps.ts";
 import type { AnswerEnd, ChatAnswer, ChatRequest, TextEvent, TextToken } from "../../src/conversation.ts";
 import type { Env } from "../../src/env.ts";
 import type { Flow } from "../../src/routes/context.ts";

@@ -1,5 +1,5 @@
 /** The flow's surroundings, scripted: a tokenizer of letters, and tiers whose tokens depend on the seed alone. */
-import type { ChatDeps } from "../../src/chat.ts";
+import type { ChatDeps } from "../../src/chat-deps.ts";
 import type { ChatRequest, TextEvent } from "../../src/conversation.ts";
 import type { EdgeEvent, EdgeJob } from "../../src/edge/job.ts";
 import { samplingSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";

@@ -16,7 +16,8 @@ from ..data.encode import Encoder, encode_rows, open_tokenizer
 from ..data.rows import read_rows
 from ..errors import run_command
 from ..training.config import TrainConfig, from_options
-from ..training.loop import Run, load_model, make_accelerator
+from ..training.loop import Run
+from ..training.setup import load_model, make_accelerator
 
 # Steps before the clock runs (allocations), and steps of which the fastest counts.
 WARM_UP, STEPS = 2, 6

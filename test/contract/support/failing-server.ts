@@ -6,7 +6,7 @@ import { serve } from "@hono/node-server";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createApp } from "../../../src/app.ts";
-import type { ChatDeps } from "../../../src/chat.ts";
+import type { ChatDeps } from "../../../src/chat-deps.ts";
 import type { TextEvent } from "../../../src/conversation.ts";
 import { ApiError, type ErrorDetails } from "../../../src/errors.ts";
 import { OriginError } from "../../../src/origin/origin-error.ts";
