@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { OriginUnderTest } from "../contract/origin-harness.ts";
-import { buildGateway, budgetOf, drained, flatPolicy, startGateway, type Gateway } from "./support/gateway.ts";
+import { buildGateway, budgetOf, drained, newTenant, startGateway, type Gateway } from "./support/gateway.ts";
 
 const LIMIT = 1e12;
 const answerSchema = z.object({
@@ -35,8 +35,7 @@ afterAll(async () => {
 });
 
 async function tenant(name: string): Promise<string> {
-  await gateway.admin.apply(name, { policy: flatPolicy(LIMIT), keys: [] });
-  return (await gateway.admin.createKey(name, { label: "test" })).key;
+  return newTenant(gateway, name, LIMIT);
 }
 
 function send(key: string, body: object, headers: Record<string, string> = {}, signal: AbortSignal | null = null) {

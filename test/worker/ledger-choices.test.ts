@@ -7,8 +7,9 @@ import {
   buildGateway,
   budgetOf,
   drained,
-  flatPolicy,
   recorded,
+  post,
+  newTenant,
   startGateway,
   type Gateway,
 } from "./support/gateway.ts";
@@ -43,17 +44,16 @@ afterAll(async () => {
 });
 
 async function tenant(name: string, limitMicroUsd: number): Promise<string> {
-  await gateway.admin.apply(name, { policy: flatPolicy(limitMicroUsd), keys: [] });
-  return (await gateway.admin.createKey(name, { label: "test" })).key;
+  return newTenant(gateway, name, limitMicroUsd);
 }
 
 function ask(key: string, body: object = {}, signal: AbortSignal | null = null): Promise<Response> {
-  return fetch(`${gateway.url}/v1/completions`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny:exit-12", prompt: PROMPT, n: CHOICES, max_tokens: MAX_TOKENS, ...body }),
+  return post(
+    `${gateway.url}/v1/completions`,
+    key,
+    { model: "tiny:exit-12", prompt: PROMPT, n: CHOICES, max_tokens: MAX_TOKENS, ...body },
     signal,
-  });
+  );
 }
 
 test("one hold for all of them; as many requests are answered as fit, each for its bound", async () => {

@@ -10,6 +10,8 @@ import {
   drained,
   flatPolicy,
   recorded,
+  post,
+  newTenant,
   startGateway,
   type Gateway,
 } from "./support/gateway.ts";
@@ -55,17 +57,16 @@ beforeEach(() => {
 async function tenant(limitMicroUsd: number): Promise<string> {
   tenants += 1;
   const name = `t${tenants}`;
-  await gateway.admin.apply(name, { policy: flatPolicy(limitMicroUsd), keys: [] });
-  return (await gateway.admin.createKey(name, { label: "test" })).key;
+  return newTenant(gateway, name, limitMicroUsd);
 }
 
 function ask(key: string, body: object = {}, signal: AbortSignal | null = null): Promise<Response> {
-  return fetch(`${gateway.url}/v1/chat/completions`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny:exit-12", max_tokens: MAX_TOKENS, messages: MESSAGES, ...body }),
+  return post(
+    `${gateway.url}/v1/chat/completions`,
+    key,
+    { model: "tiny:exit-12", max_tokens: MAX_TOKENS, messages: MESSAGES, ...body },
     signal,
-  });
+  );
 }
 
 async function statuses(answers: readonly Promise<Response>[]): Promise<Record<number, number>> {

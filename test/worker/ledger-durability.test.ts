@@ -10,6 +10,8 @@ import {
   drained,
   flatPolicy,
   recorded,
+  newTenant,
+  post,
   startGateway,
   type Gateway,
 } from "./support/gateway.ts";
@@ -48,18 +50,17 @@ const start = async (): Promise<Gateway> => {
 };
 
 function ask(url: string, key: string, body: object = {}, signal: AbortSignal | null = null): Promise<Response> {
-  return fetch(`${url}/v1/chat/completions`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ model: "tiny:exit-12", max_tokens: MAX_TOKENS, messages: MESSAGES, ...body }),
+  return post(
+    `${url}/v1/chat/completions`,
+    key,
+    { model: "tiny:exit-12", max_tokens: MAX_TOKENS, messages: MESSAGES, ...body },
     signal,
-  });
+  );
 }
 
 test("a crash between reserve and settle: the hold expires, and is charged what was metered", async () => {
   const first = await start();
-  await first.admin.apply("acme", { policy: flatPolicy(10_000), keys: [] });
-  const { key } = await first.admin.createKey("acme", { label: "test" });
+  const key = await newTenant(first, "acme", 10_000);
   origin.script = { before: async () => undefined, pause: 20 };
   const response = await ask(first.url, key, { stream: true });
   const reader = response.body!.getReader();

@@ -86,6 +86,18 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
   };
 }
 
+/** A tenant with one budget that never resets. @returns a key of it */
+export async function newTenant(gateway: Gateway, name: string, limitMicroUsd: number): Promise<string> {
+  await gateway.admin.apply(name, { policy: flatPolicy(limitMicroUsd), keys: [] });
+  return (await gateway.admin.createKey(name, { label: "test" })).key;
+}
+
+/** Asks the model. @param url of the endpoint */
+export function post(url: string, key: string, body: object, signal: AbortSignal | null = null): Promise<Response> {
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  return fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
 /** What a tenant's budget says, in micro-dollars. */
 export async function budgetOf(gateway: Gateway, name: string) {
   const budget = (await gateway.admin.show(name))?.budgets[0];
