@@ -1,9 +1,13 @@
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+/** Projects whose files leave a core to others. */
+const AT_ONCE = new Set(["unit", "golden"]);
+
 /**
  * One project a folder of test/. `unit` needs nothing built; the others need `npm run build` first.
  * Files that start servers run one after another: the machines that run this have two cores, and a server takes both.
+ * The others run two at once (vitest's own choice on two cores is one).
  */
 const project = (name: string, timeout: number) => ({
   // Only the runtime has it; tests that need the runtime itself start it.
@@ -15,7 +19,8 @@ const project = (name: string, timeout: number) => ({
     include: [`test/${name}/**/*.test.ts`],
     testTimeout: timeout,
     hookTimeout: timeout,
-    fileParallelism: name === "unit" || name === "golden",
+    maxWorkers: AT_ONCE.has(name) ? 2 : 1,
+    sequence: { groupOrder: AT_ONCE.has(name) ? 0 : 1 }, // such groups may not mix
   },
 });
 
