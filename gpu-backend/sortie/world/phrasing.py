@@ -354,6 +354,21 @@ PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
+# Words that drills alone use, so that a task is known by more than the verbs of the chats.
+DRILL_PHRASINGS: dict[str, tuple[str, ...]] = {
+    "sum_plus": ("Evaluate {a} + {b}.", "Figure out {a} + {b}.", "Answer {a} plus {b}.", "Show me {a} + {b}.",
+                 "Let me know {a} plus {b}.", "How much are {a} and {b} in all?", "Result of {a} + {b}?"),
+    "sum_minus": ("Evaluate {a} - {b}.", "Figure out {a} - {b}.", "Answer {a} minus {b}.", "Show me {a} - {b}.",
+                  "Let me know {a} minus {b}.", "How much is {a} less {b}?", "Result of {a} - {b}?"),
+    "sum_times": ("Evaluate {a} times {b}.", "Figure out {a} times {b}.", "Answer {a} * {b}.", "Show me {a} times {b}.",
+                  "Let me know {a} times {b}.", "What do {a} times {b} make?", "Result of {a} x {b}?"),
+    "list_reverse": ("Read {list} backwards.", "Backwards, please: {list}", "I want {list} in reverse order.",
+                     "Show me {list} backwards.", "Answer with this list reversed: {list}", "Flip {list}."),
+    "list_sort": ("Show me {list} sorted.", "I want {list} in order.", "From smallest to largest, please: {list}"),
+    "list_repeat": ("Read {list} again.", "Show me {list} once more.", "I want this list again: {list}"),
+    "talk_hello": ("Hi, hello!", "Hey, good day!", "Hey, hi there!", "Hello, hi!", "Hey, good afternoon!"),
+}
+
 # fmt: on
 # Around a question; most questions come plain.
 BEFORE = ("", "", "", "", "", "", "Please: ", "Quick question: ", "Hey, ", "Tell me, ")
