@@ -1,29 +1,28 @@
-/** `npm run build`: the bundle of models/tiny in build/bundle, made when it is missing or not of this checkpoint, and the pages. */
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+/** `npm run build`: the checkpoint's bundle in build/bundle, made when it is missing or not of this checkpoint, and the pages. */
 import { parseArgs } from "node:util";
-import { bundleSchema, type Bundle } from "../src/model/bundle.ts";
+import type { Bundle } from "../src/model/bundle.ts";
+import { currentBundle } from "./build/current.ts";
 import { buildPages } from "./build/pages.ts";
-import { bundleFiles, exportBundle } from "./export/bundle.ts";
-import { fingerprint } from "./export/fingerprint.ts";
+import { BUNDLE, CHECKPOINT } from "./checkpoint.ts";
+import { exportBundle } from "./export/bundle.ts";
+import { hasChatTemplate, TEMPLATE_FILE } from "./export/copied.ts";
 import { progressLine } from "./export/progress.ts";
 
-const CHECKPOINT = "models/tiny";
-const BUNDLE = "build/bundle";
+const HELP = `CHECKPOINT=DIR npm run build [-- --force]
 
-const HELP = `npm run build [-- --force]
-
-Makes ${BUNDLE} from ${CHECKPOINT}, unless it is there already and belongs to that checkpoint.
-For another checkpoint or other options: npm run export -- --help
+Makes ${BUNDLE} from a checkpoint, unless it is there already and belongs to it. CHECKPOINT is its folder (now
+${CHECKPOINT}); every command that builds, calibrates or serves reads it. Other options: npm run export -- --help
 
   --force   make it anew in any case
   --help    this text`;
 
-/** The bundle of the repository's checkpoint, made first if need be. @throws Error as `exportBundle` */
+/** The checkpoint's bundle, made first if need be. @throws Error as `exportBundle`, and where there is no chat template */
 export async function build(force = false): Promise<Bundle> {
+  if (!hasChatTemplate(CHECKPOINT)) {
+    throw new Error(`${CHECKPOINT} has no chat template: put one beside it as ${TEMPLATE_FILE}`);
+  }
   const bundle =
-    (force ? null : await currentBundle()) ??
+    (force ? null : await currentBundle(CHECKPOINT, BUNDLE)) ??
     (await exportBundle({
       checkpoint: CHECKPOINT,
       out: BUNDLE,
@@ -34,38 +33,16 @@ export async function build(force = false): Promise<Bundle> {
   return bundle;
 }
 
-/** The bundle on disk when it is whole and made from the files that stand in the checkpoint's folder now. */
-async function currentBundle(): Promise<Bundle | null> {
-  const manifest = join(BUNDLE, "bundle.json");
-  if (!existsSync(manifest)) return null;
-  const parsed = bundleSchema.safeParse(JSON.parse(readFileSync(manifest, "utf8")));
-  if (!parsed.success) return null;
-  const bundle = parsed.data;
-  const whole = bundleFiles(bundle).every(({ path, bytes }) => {
-    const file = statSync(join(BUNDLE, path), { throwIfNoEntry: false });
-    return file?.size === bytes;
-  });
-  const copied = [
-    bundle.tokenizer.tokenizer,
-    bundle.tokenizer.config,
-    bundle.router ?? { path: "router.json", sha256: null },
-  ];
-  const unchanged = copied.every(({ path, sha256 }) => digest(join(CHECKPOINT, path)) === sha256);
-  return whole && unchanged && bundle.fingerprint === (await fingerprint(CHECKPOINT)) ? bundle : null;
-}
-
-/** SHA-256 of a file in hex; null when it is missing. */
-function digest(path: string): string | null {
-  return existsSync(path) ? createHash("sha256").update(readFileSync(path)).digest("hex") : null;
-}
-
 if (import.meta.main) {
   const { values } = parseArgs({ options: { force: { type: "boolean" }, help: { type: "boolean" } } });
-  if (values.help) console.log(HELP);
-  else {
-    const bundle = await build(values.force);
-    console.log(
-      `${BUNDLE}: ${bundle.name} ${bundle.fingerprint}, ${bundle.numerics}, exits ${bundle.exits.join(", ")}`,
-    );
+  try {
+    if (values.help) console.log(HELP);
+    else {
+      const { name, fingerprint, numerics, exits } = await build(values.force);
+      console.log(`${BUNDLE}: ${name} ${fingerprint}, ${numerics}, exits ${exits.join(", ")}`);
+    }
+  } catch (error) {
+    console.error(`build: ${(error as Error).message}`);
+    process.exitCode = 1;
   }
 }

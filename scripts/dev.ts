@@ -6,11 +6,9 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
-import { openBundle } from "../src/model/bundle.ts";
-import { folderSource } from "../src/model/node-source.ts";
 import { OTLP_VARIABLE } from "../src/origin/server-tracing.ts";
 import { build } from "./build.ts";
-import { buildPages } from "./build/pages.ts";
+import { BUNDLE } from "./checkpoint.ts";
 import { type Child, killAll, start, stopAll } from "./dev/children.ts";
 import { tracedOptions } from "./dev/traced-config.ts";
 import { warmUp } from "./dev/warm-up.ts";
@@ -31,8 +29,8 @@ Runs the whole of Sortie on this computer: the origin (deeper exits) and the Wor
 in Cloudflare's runtime. No account, no network, no GPU.
 
   PORT=8787        port of the Worker
+  CHECKPOINT=DIR   checkpoint to serve (docs/bring-your-own.md); default models/tiny
   --origin URL     use an origin that runs already, e.g. gpu-backend's; ORIGIN_SECRET is its secret
-  --bundle DIR     serve another bundle (npm run export -- --help); default build/bundle, built if missing
   --state DIR      where tenants, keys and usage are kept; default .wrangler/state
   --otlp URL       send the spans of both tiers to an OpenTelemetry collector, e.g. http://127.0.0.1:4318
   --verbose        show every line of both servers
@@ -40,7 +38,6 @@ in Cloudflare's runtime. No account, no network, no GPU.
 
 const { values } = parseArgs({
   options: {
-    bundle: { type: "string" },
     origin: { type: "string" },
     state: { type: "string" },
     otlp: { type: "string" },
@@ -73,11 +70,11 @@ process.on("exit", killAll);
 /** What a developer wants to see of the servers while nothing is wrong: warnings and errors. */
 const showLine = (line: string): boolean => values.verbose === true || /\b(error|warn)/i.test(line);
 
-function startEmbedded(folder: string, secret: string): Child {
+function startEmbedded(secret: string): Child {
   return start(
     "origin",
     process.execPath,
-    ["src/origin/server.ts", "--bundle", folder, "--port", "0"],
+    ["src/origin/server.ts", "--bundle", BUNDLE, "--port", "0"],
     { ...process.env, ORIGIN_SECRET: secret, ...(values.otlp !== undefined && { [OTLP_VARIABLE]: values.otlp }) },
     showLine,
   );
@@ -86,11 +83,9 @@ function startEmbedded(folder: string, secret: string): Child {
 const whenEnded = async ({ name, exited }: Child) => ({ name, code: await exited });
 
 try {
-  const folder = values.bundle ?? "build/bundle";
-  const bundle = values.bundle === undefined ? await build() : await openBundle(folderSource(folder));
-  if (values.bundle !== undefined) await buildPages(folder);
+  const bundle = await build();
   const secret = values.origin === undefined ? randomBytes(32).toString("hex") : (process.env["ORIGIN_SECRET"] ?? "");
-  const embedded = values.origin === undefined ? startEmbedded(folder, secret) : null;
+  const embedded = values.origin === undefined ? startEmbedded(secret) : null;
   const variables = {
     ORIGIN_URL: values.origin ?? (await embedded?.waitForLine(/ready on (http:\/\/\S+)/))?.[1] ?? "",
     ORIGIN_SECRET: secret,
@@ -110,8 +105,6 @@ try {
       "--port",
       String(port),
       "--show-interactive-dev-session=false",
-      "--assets",
-      folder,
       ...(values.state === undefined ? [] : ["--persist-to", values.state]),
       ...vars,
     ],

@@ -1,12 +1,16 @@
 /** `npm run export`: a Hugging Face checkpoint → the bundle that both tiers load. */
 import { parseArgs } from "node:util";
+import { BUNDLE, CHECKPOINT } from "./checkpoint.ts";
 import { exportBundle } from "./export/bundle.ts";
 import { progressLine } from "./export/progress.ts";
 
-const HELP = `Usage: npm run export -- --checkpoint DIR [options]
+const HELP = `CHECKPOINT=DIR npm run export [-- options]
 
-  --checkpoint DIR      Hugging Face folder: config.json, *.safetensors, tokenizer.json, tokenizer_config.json
-  --out DIR             where the bundle goes (default build/bundle, with fp32 build/bundle-fp32)
+Makes the bundle of a checkpoint, a Hugging Face folder (now ${CHECKPOINT}): config.json, *.safetensors, tokenizer.json,
+tokenizer_config.json and, where there are, chat_template.jinja and router.json. \`npm run build\` does it with these
+defaults, and keeps what an export has put into ${BUNDLE} as long as the checkpoint stays the same.
+
+  --out DIR             where the bundle goes (default ${BUNDLE}, with fp32 ${BUNDLE}-fp32)
   --numerics w8a8|fp32  8-bit weights and activations (default), or the float32 reference
   --exits 3,6,9         depths to stop at (default: sorted_exits of config.json, else the last layer)
   --context-length N    longest sequence in tokens (default: max_position_embeddings)
@@ -23,7 +27,6 @@ function positive(option: string, text: string): number {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      checkpoint: { type: "string" },
       out: { type: "string" },
       numerics: { type: "string", default: "w8a8" },
       exits: { type: "string" },
@@ -36,13 +39,12 @@ async function main(): Promise<void> {
     process.stdout.write(HELP);
     return;
   }
-  const { checkpoint, numerics, exits } = values;
-  if (checkpoint === undefined) throw new Error("--checkpoint is missing (see --help)");
+  const { numerics, exits } = values;
   if (numerics !== "w8a8" && numerics !== "fp32") throw new Error(`--numerics: "${numerics}" is neither w8a8 nor fp32`);
   const context = values["context-length"];
-  const out = values.out ?? (numerics === "fp32" ? "build/bundle-fp32" : "build/bundle");
+  const out = values.out ?? (numerics === "fp32" ? `${BUNDLE}-fp32` : BUNDLE);
   const bundle = await exportBundle({
-    checkpoint,
+    checkpoint: CHECKPOINT,
     out,
     numerics,
     name: values.name,

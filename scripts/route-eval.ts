@@ -2,8 +2,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { openBundle } from "../src/model/bundle.ts";
-import { folderSource } from "../src/model/node-source.ts";
 import type { Circumstances } from "../src/policy/route.ts";
 import { parseRouter, type Router as RouterParameters } from "../src/policy/router.ts";
 import { targetFor } from "../src/policy/targets.ts";
@@ -15,6 +13,7 @@ import { seen, type Seen } from "./calibrate/play.ts";
 import { reliability } from "./calibrate/reliability.ts";
 import { readRows } from "./calibrate/rows.ts";
 import { QUALITIES } from "./calibrate/thresholds.ts";
+import { BUNDLE, CHECKPOINT } from "./checkpoint.ts";
 import { progressLine } from "./export/progress.ts";
 import { evaluate, type Evaluation, type Routers } from "./route-eval/evaluate.ts";
 import { holdOut } from "./route-eval/held-out.ts";
@@ -26,14 +25,12 @@ import { sigmoid } from "../src/policy/logistic.ts";
 /** Groups of families that are left out together. */
 const GROUPS = 5;
 
-const HELP = `npm run route-eval [-- options]
+const HELP = `CHECKPOINT=DIR npm run route-eval [-- options]
 
-Plays the router of a checkpoint over labelled test prompts: the cascade at every quality target, each gate alone,
+Plays the router of a checkpoint (now ${CHECKPOINT}) over labelled test prompts: the cascade at every quality target, each gate alone,
 random exits at matched cost, prompt length, and the oracle. Prints tables and one line of JSON, and writes
 route-eval.json and the plots. Definitions: docs/routing.md. Labels are kept in build/calibration.
 
-  --checkpoint DIR   checkpoint with router.json, test.jsonl and validation.jsonl   (models/tiny)
-  --bundle DIR       its bundle                                                     (build/bundle)
   --rows FILE        test prompts                                                   (CHECKPOINT/test.jsonl)
   --calibration FILE prompts the router was calibrated by                           (CHECKPOINT/validation.jsonl)
   --out DIR          where JSON and plots go                                        (docs/routing)
@@ -43,23 +40,18 @@ route-eval.json and the plots. Definitions: docs/routing.md. Labels are kept in 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      checkpoint: { type: "string", default: "models/tiny" },
-      bundle: { type: "string", default: "build/bundle" },
-      rows: { type: "string" },
-      calibration: { type: "string" },
+      rows: { type: "string", default: join(CHECKPOINT, "test.jsonl") },
+      calibration: { type: "string", default: join(CHECKPOINT, "validation.jsonl") },
       out: { type: "string", default: "docs/routing" },
       "no-held-out": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return console.log(HELP);
-  if (values.bundle === "build/bundle") await build();
-  const bundle = await openBundle(folderSource(values.bundle));
-  const router = parseRouter(JSON.parse(readFileSync(join(values.checkpoint, "router.json"), "utf8")), bundle);
-  const label = (file: string | undefined, otherwise: string) =>
-    labelled(bundle, values.bundle, readRows(file ?? join(values.checkpoint, otherwise)));
-  const calibration = await label(values.calibration, "validation.jsonl");
-  const test = await label(values.rows, "test.jsonl");
+  const bundle = await build();
+  const router = parseRouter(JSON.parse(readFileSync(join(CHECKPOINT, "router.json"), "utf8")), bundle);
+  const calibration = await labelled(bundle, BUNDLE, readRows(values.calibration));
+  const test = await labelled(bundle, BUNDLE, readRows(values.rows));
 
   const evaluations: Record<string, Evaluation> = { all: evaluateRouter(router, test, calibration) };
   const splits = [...new Set(test.map(({ row }) => row.split))].toSorted();

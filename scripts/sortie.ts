@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   calibrate: { script: "calibrate.ts", does: "what each exit gets right → router.json" },
   eval: { script: "eval.ts", does: "exact match and NLL of a bundle" },
   tenants: { script: "tenants.ts", does: "tenants, keys, budgets, usage" },
+  upload: { script: "upload.ts", does: "weights to R2, for a deployment without them" },
   cost: { script: "cost.ts", does: "what a deployment costs, beside an all-GPU one" },
   "bench edge": { script: "bench/edge.ts", does: "the engine in workerd" },
   "bench origin": { script: "bench/origin.ts", does: "the engine in Node" },

@@ -1,5 +1,5 @@
 /** What this deployment serves: the manifest, the text rim (tokenizer, chat template) and the gates. */
-import { assetSource } from "./edge/asset-source.ts";
+import { bundleSource } from "./edge/bundle-source.ts";
 import { readRouter } from "./edge/router-file.ts";
 import type { Env } from "./env.ts";
 import { openBundle, readVerified, type Bundle, type BundleFile, type BundleSource } from "./model/bundle.ts";
@@ -18,11 +18,11 @@ export interface Catalogue {
 let loading: Promise<Catalogue> | null = null;
 
 /**
- * Reads the catalogue from the static assets, once an isolate; after a failure the next call tries again.
+ * Reads the catalogue, once an isolate; after a failure the next call tries again.
  * @throws Error naming the file that is missing or does not fit
  */
-export function loadCatalogue(env: Pick<Env, "ASSETS">): Promise<Catalogue> {
-  loading ??= readCatalogue(assetSource(env.ASSETS)).catch((error: unknown) => {
+export function loadCatalogue(env: Pick<Env, "ASSETS" | "MODEL">): Promise<Catalogue> {
+  loading ??= readCatalogue(bundleSource(env)).catch((error: unknown) => {
     loading = null;
     throw error;
   });

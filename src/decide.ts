@@ -1,6 +1,6 @@
 /** Gate 1 for a prompt: what the router says of it, among the exits that may answer right now. */
 import type { Catalogue } from "./catalogue.ts";
-import type { Settings } from "./env.ts";
+import { exitsAtEdge, type Settings } from "./env.ts";
 import { limitDepth, type Deployment, type ExitsAsked } from "./exits.ts";
 import { log } from "./log.ts";
 import { scorePrompt } from "./policy/prompt-gate.ts";
@@ -24,7 +24,7 @@ export function deploymentOf({ settings, catalogue: { bundle }, origin, health }
   return {
     name: bundle.name,
     exits: bundle.exits,
-    edgeExits: bundle.exits.filter((exit) => settings.edgeExits.includes(exit)),
+    edgeExits: exitsAtEdge(settings, bundle.exits),
     origin: origin === null ? "absent" : seen.origin,
     edge: seen.edge,
   };

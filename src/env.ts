@@ -17,9 +17,11 @@ export interface Env {
   readonly REQUESTS?: AnalyticsEngineDataset;
   /** Blocks of prompts behind the shards' memory. Without it they are kept in memory alone. */
   readonly BLOCKS?: R2Bucket;
+  /** Weights that were not deployed as static assets. Without it all are. */
+  readonly MODEL?: R2Bucket;
   /** One object a tenant: its response cache. */
   readonly RESPONSES: DurableObjectNamespace;
-  readonly EDGE_EXITS: string;
+  readonly EDGE_EXITS?: string;
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
   readonly ORIGIN_SECRET?: string;
@@ -43,6 +45,8 @@ export interface Env {
  */
 export const LOCAL_ADMIN_TOKEN = "local-development-only";
 
+/** Exits that the edge serves unless EDGE_EXITS names others: what fits an isolate of most checkpoints (docs/benchmarks.md). */
+const DEFAULT_EDGE_EXITS = 2;
 /** Objects a location; a shard takes four answers at once, so 64 is beyond what one location is asked for. */
 const MAX_SHARDS = 64;
 /** Deepest LLaMA: 126 layers. */
@@ -108,10 +112,11 @@ const openaiExitsSchema = z
 const environmentSchema = z
   .object({
     EDGE_EXITS: z
-      .string("is missing")
+      .string()
+      .default("")
       .transform((text) => list(text).map(Number))
-      .pipe(z.array(layerSchema).min(1, "must name layers, e.g. 3,6"))
-      .transform((exits): readonly number[] => exits.toSorted((a, b) => a - b)),
+      .pipe(z.array(layerSchema))
+      .transform((exits): readonly number[] | null => (exits.length === 0 ? null : exits.toSorted((a, b) => a - b))),
     EDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_SHARDS).default(1),
     ORIGIN_URL: z
       .string()
@@ -168,7 +173,7 @@ const environmentSchema = z
     error: "must be set when ORIGIN_URL is",
   })
   .transform((env) => ({
-    /** Layers, ascending. */
+    /** Layers, ascending; null: the checkpoint's first exits. {@link exitsAtEdge} asks a checkpoint. */
     edgeExits: env.EDGE_EXITS,
     /** Objects a location. */
     edgeShards: env.EDGE_SHARDS,
@@ -201,10 +206,15 @@ const environmentSchema = z
   }));
 export type Settings = z.infer<typeof environmentSchema>;
 
+/** Of a checkpoint's exits those that the edge serves, ascending. */
+export function exitsAtEdge({ edgeExits }: Pick<Settings, "edgeExits">, exits: readonly number[]): number[] {
+  return edgeExits === null ? exits.slice(0, DEFAULT_EDGE_EXITS) : exits.filter((exit) => edgeExits.includes(exit));
+}
+
 /** The variables of {@link Env} alone. */
 export type EnvVariables = Omit<
   Env,
-  "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS" | "RESPONSES" | "BLOCKS"
+  "ASSETS" | "EDGE_EXIT" | "TENANT" | "DIRECTORY" | "TRAFFIC" | "REQUESTS" | "RESPONSES" | "BLOCKS" | "MODEL"
 >;
 
 /** By the object that the platform passes, the same for all requests of an isolate. */

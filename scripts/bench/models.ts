@@ -10,6 +10,7 @@ import { progressLine } from "../export/progress.ts";
 import { SHAPES, writeRandomCheckpoint } from "../export/random-checkpoint.ts";
 import { Safetensors, SINGLE_FILE } from "../export/safetensors.ts";
 import { build } from "../build.ts";
+import { BUNDLE, CHECKPOINT } from "../checkpoint.ts";
 import { bareProductsGraph } from "./bare-products.ts";
 import { fourBit } from "./four-bit.ts";
 
@@ -29,10 +30,10 @@ export interface BenchModel {
   readonly exits: readonly number[];
 }
 
-/** models/tiny's bundle, built if need be. */
+/** The served checkpoint's bundle, built if need be: models/tiny's, unless CHECKPOINT says another. */
 export async function tiny(): Promise<BenchModel> {
   const { name, exits } = await build();
-  return { name, bundle: "build/bundle", checkpoint: "models/tiny", exits };
+  return { name, bundle: BUNDLE, checkpoint: CHECKPOINT, exits };
 }
 
 function smollm2Checkpoint(): string {

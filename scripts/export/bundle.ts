@@ -1,10 +1,10 @@
 /** Writes a bundle: the graphs of a checkpoint, their weights, its tokenizer, and bundle.json that lists them. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { z } from "zod";
+import { basename, join, resolve } from "node:path";
 import { BUNDLE_FORMAT, bundleSchema, type Bundle, type BundleFile, type BundleGraph } from "../../src/model/bundle.ts";
 import { readConfig, type Checkpoint, type ConfigOptions } from "./config.ts";
+import { configFile, routerFile, tokenizerFile, type CopiedFile } from "./copied.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { float32 } from "./float32.ts";
 import type { Numerics } from "./numerics.ts";
@@ -30,10 +30,6 @@ export interface ExportOptions extends ConfigOptions {
 }
 
 const NUMERICS: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8 };
-const TOKENIZER_FILES = { tokenizer: "tokenizer.json", config: "tokenizer_config.json" } as const;
-/** Where transformers keeps the chat template since 4.43; it wins over the configuration's own. */
-const TEMPLATE_FILE = "chat_template.jinja";
-const ROUTER_FILE = "router.json";
 const BUNDLE_FILE = "bundle.json";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -50,32 +46,8 @@ function writeGraph(folder: string, prefix: string, build: (weights: WeightFiles
   return { graph, weights: weights.finish() };
 }
 
-function read(folder: string, path: string): Buffer {
-  const source = join(folder, path);
-  if (!existsSync(source)) throw new Error(`${source} is missing; the bundle needs it`);
-  return readFileSync(source);
-}
-
-function copy(from: string, to: string, path: string): BundleFile {
-  return writeFile(to, path, read(from, path)); // not a copy: that would keep a read-only mode
-}
-
-/** tokenizer_config.json, a chat template that stands beside it put into it. */
-function copyConfig(from: string, to: string): BundleFile {
-  const template = join(from, TEMPLATE_FILE);
-  if (!existsSync(template)) return copy(from, to, TOKENIZER_FILES.config);
-  const config: unknown = JSON.parse(read(from, TOKENIZER_FILES.config).toString("utf8"));
-  const whole = { ...z.looseObject({}).parse(config), chat_template: readFileSync(template, "utf8") };
-  return writeFile(to, TOKENIZER_FILES.config, Buffer.from(`${JSON.stringify(whole, null, 2)}\n`));
-}
-
-/** router.json when it stands beside the checkpoint and was made for it. */
-function copyRouter(from: string, to: string, made: string): BundleFile | undefined {
-  const path = join(from, ROUTER_FILE);
-  if (!existsSync(path)) return undefined;
-  const router = z.object({ fingerprint: z.string() }).parse(JSON.parse(readFileSync(path, "utf8")));
-  return router.fingerprint === made ? copy(from, to, ROUTER_FILE) : undefined;
-}
+/** Written, not copied: that would keep a read-only mode. */
+const writeCopied = (folder: string, { path, bytes }: CopiedFile): BundleFile => writeFile(folder, path, bytes);
 
 /** Removes what an older export left: the files its bundle.json lists. */
 function clear(folder: string): void {
@@ -131,10 +103,10 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
   });
   onProgress?.(total - 1, total, "fingerprint");
   const made = await fingerprint(checkpoint);
-  const router = copyRouter(checkpoint, out, made);
+  const router = routerFile(checkpoint, made);
   const bundle = bundleSchema.parse({
     format: BUNDLE_FORMAT,
-    name: options.name ?? basename(checkpoint),
+    name: options.name ?? basename(resolve(checkpoint)),
     fingerprint: made,
     numerics: options.numerics,
     shape: shapeOf(model),
@@ -143,10 +115,10 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
     rim,
     segments,
     tokenizer: {
-      tokenizer: copy(checkpoint, out, TOKENIZER_FILES.tokenizer),
-      config: copyConfig(checkpoint, out),
+      tokenizer: writeCopied(out, tokenizerFile(checkpoint)),
+      config: writeCopied(out, configFile(checkpoint)),
     },
-    ...(router === undefined ? {} : { router }),
+    ...(router === undefined ? {} : { router: writeCopied(out, router) }),
   });
   writeFileSync(join(out, BUNDLE_FILE), `${JSON.stringify(bundle, null, 2)}\n`);
   onProgress?.(total, total, "done");

@@ -54,7 +54,7 @@ export class EdgeExit extends DurableObject<Env> {
     const release = await this.#admission.enter(signal);
     if (release === null) return refuse({ reason: "edge-full", message: "every place and the queue are taken" });
     try {
-      const loaded = await loadedExit(this.env.ASSETS, settings(this.env).edgeExits);
+      const loaded = await loadedExit(this.env);
       const counted = () => {
         this.#decodedTokens += 1;
       };

@@ -2,11 +2,12 @@
  * The one engine of an isolate. Durable Objects of one class may share an isolate, so the sessions live in the
  * module, are loaded once, and a failed load is tried again by the next request.
  */
+import { exitsAtEdge, settings, type Env } from "../env.ts";
 import { openBundle } from "../model/bundle.ts";
 import { loadEngine, type Engine } from "../model/engine.ts";
 import { webRuntime } from "../model/runtime-web.ts";
 import type { Router } from "../policy/router.ts";
-import { assetSource } from "./asset-source.ts";
+import { bundleSource } from "./bundle-source.ts";
 import { readRouter } from "./router-file.ts";
 
 /** The engine, and the gates of its bundle; null where it has none that fit. */
@@ -27,18 +28,18 @@ export function currentEngine(): Engine | null {
  * The engine with the edge's exits and its gates, loading and warming it up first if need be.
  * @throws BundleError, EngineError as `loadEngine`; the next call tries again
  */
-export function loadedExit(assets: Fetcher, edgeExits: readonly number[]): Promise<LoadedExit> {
-  loading ??= load(assets, edgeExits).catch((error: unknown) => {
+export function loadedExit(env: Env): Promise<LoadedExit> {
+  loading ??= load(env).catch((error: unknown) => {
     loading = null;
     throw error;
   });
   return loading;
 }
 
-async function load(assets: Fetcher, edgeExits: readonly number[]): Promise<LoadedExit> {
-  const source = assetSource(assets);
+async function load(env: Env): Promise<LoadedExit> {
+  const source = bundleSource(env);
   const bundle = await openBundle(source);
-  const exits = bundle.exits.filter((exit) => edgeExits.includes(exit));
+  const exits = exitsAtEdge(settings(env), bundle.exits);
   const engine = await loadEngine({ bundle, source, runtime: webRuntime(), exits });
   await engine.warmUp();
   loaded = { engine, router: await readRouter(source, bundle) };

@@ -52,11 +52,17 @@ export const bundleSchema = z.strictObject({
 });
 export type Bundle = z.infer<typeof bundleSchema>;
 
-/** Where a bundle's files come from: static assets in the Worker, a folder in Node. */
+/** Where a bundle's files come from: static assets and R2 in the Worker, a folder in Node. */
 export interface BundleSource {
-  /** @throws when the file cannot be read. */
-  read(path: string): Promise<Uint8Array>;
+  /**
+   * @param sha256 as the manifest has it; undefined: the manifest itself is read
+   * @throws when the file cannot be read.
+   */
+  read(path: string, sha256?: string): Promise<Uint8Array>;
 }
+
+/** Key of a file in R2. It names the content, so that bundles never overwrite one another's. */
+export const weightsKey = (sha256: string): string => `weights/${sha256}`;
 
 /** Name of the manifest inside a bundle. */
 export const BUNDLE_MANIFEST = "bundle.json";
@@ -92,7 +98,7 @@ export async function openBundle(source: BundleSource): Promise<Bundle> {
  * @throws BundleError `unreadable`, `size`, `digest`.
  */
 export async function readVerified(source: BundleSource, file: BundleFile): Promise<Uint8Array> {
-  const bytes = await read(source, file.path);
+  const bytes = await read(source, file.path, file.sha256);
   if (bytes.byteLength !== file.bytes) {
     throw new BundleError("size", file.path, `${bytes.byteLength} bytes, the manifest says ${file.bytes}`);
   }
@@ -102,9 +108,9 @@ export async function readVerified(source: BundleSource, file: BundleFile): Prom
   return bytes;
 }
 
-async function read(source: BundleSource, path: string): Promise<Uint8Array> {
+async function read(source: BundleSource, path: string, sha256?: string): Promise<Uint8Array> {
   try {
-    return await source.read(path);
+    return await source.read(path, sha256);
   } catch (cause) {
     throw new BundleError("unreadable", path, "it cannot be read", { cause });
   }

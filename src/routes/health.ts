@@ -2,6 +2,7 @@
 import { Hono } from "hono";
 import type { Health } from "../api/catalogue-answer.ts";
 import type { ChatDeps } from "../chat-deps.ts";
+import { exitsAtEdge } from "../env.ts";
 import type { AppEnv, Flow } from "./context.ts";
 
 /** A tier that takes longer to say that it is there is not there. */
@@ -19,7 +20,7 @@ export function health({ chatDeps }: Flow): Hono<AppEnv> {
       fingerprint: bundle.fingerprint,
       numerics: bundle.numerics,
       exits: [...bundle.exits],
-      edge_exits: bundle.exits.filter((exit) => deps.settings.edgeExits.includes(exit)),
+      edge_exits: exitsAtEdge(deps.settings, bundle.exits),
       calibrated: router !== null,
       edge: edge ?? "unreachable",
       origin,

@@ -1,41 +1,38 @@
 /** A hard verdict after the edge's prefill: the origin resumes what the Worker computed, and the answer is the same. */
-import { createHash } from "node:crypto";
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { build } from "../../scripts/build.ts";
 import { readRows } from "../../scripts/calibrate/rows.ts";
-import { bundleSchema } from "../../src/model/bundle.ts";
 import { routerSchema } from "../../src/policy/router.ts";
 import { DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
 
-/** A copy of the bundle whose gate 2 finds every prompt hard. */
-const BUNDLE = "build/handoff-bundle";
 const ROWS = 40;
 /** Of 40 answers: near-ties may flip; the golden tests bound their rate by token. */
 const MAX_DIFFERENT = 3;
 
 let server: RunningServer;
+/** Holds a copy of the checkpoint whose gate 2 finds every prompt hard. */
+let folder: string;
 beforeAll(async () => {
-  await build();
-  rmSync(BUNDLE, { recursive: true, force: true });
-  cpSync("build/bundle", BUNDLE, { recursive: true });
-  const router = routerSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "router.json"), "utf8")));
+  folder = mkdtempSync(join(tmpdir(), "sortie-handoff-"));
+  const checkpoint = join(folder, "tiny"); // a model is named as its folder
+  cpSync("models/tiny", checkpoint, { recursive: true });
+  const path = join(checkpoint, "router.json");
+  const router = routerSchema.parse(JSON.parse(readFileSync(path, "utf8")));
   const cascades = router.cascades.map(({ targets, ...range }) => ({
     ...range,
     targets: targets.map((target) => ({ ...target, thresholds: { ...target.thresholds, prompt: 0, prefill: 1 } })),
   }));
-  const bytes = Buffer.from(JSON.stringify({ ...router, cascades }));
-  writeFileSync(join(BUNDLE, "router.json"), bytes);
-  const bundle = bundleSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "bundle.json"), "utf8")));
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  const changed = { ...bundle, router: { path: "router.json", bytes: bytes.length, sha256 } };
-  writeFileSync(join(BUNDLE, "bundle.json"), JSON.stringify(changed));
-  server = await startServer({}, ["--bundle", BUNDLE]);
+  writeFileSync(path, JSON.stringify({ ...router, cascades }));
+  server = await startServer({ CHECKPOINT: checkpoint });
 });
 afterAll(async () => {
   await server?.stop();
+  rmSync(folder, { recursive: true, force: true });
+  await build(); // the bundle that other tests find
 });
 
 const answerSchema = z.object({

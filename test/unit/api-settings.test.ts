@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { settings } from "../../src/env.ts";
+import { exitsAtEdge, settings } from "../../src/env.ts";
 import { describeError, log } from "../../src/log.ts";
 
 const variables = {
@@ -40,9 +40,8 @@ describe("settings", () => {
   });
 
   test("what may be left out", () => {
-    const { EDGE_EXITS } = variables;
-    expect(settings({ EDGE_EXITS })).toEqual({
-      edgeExits: [3, 6],
+    expect(settings({})).toEqual({
+      edgeExits: null,
       edgeShards: 1,
       origin: null,
       openaiExits: [],
@@ -62,11 +61,19 @@ describe("settings", () => {
   });
 
   test.each([
+    ["", [3, 6, 9], [3, 6]],
+    ["", [5], [5]],
+    ["9, 3", [3, 6, 9], [3, 9]],
+    ["4", [3, 6, 9], []],
+  ])("EDGE_EXITS=%j of the exits %j: the edge serves %j", (EDGE_EXITS, exits, served) => {
+    expect(exitsAtEdge(settings({ EDGE_EXITS }), exits)).toEqual(served);
+  });
+
+  test.each([
     ["ADMIN_TOKEN", "short"],
     ["ADMIN_TOKEN", "two words, long enough"],
     ["LEASE_SECONDS", "0"],
     ["LEASE_SECONDS", "forever"],
-    ["EDGE_EXITS", ""],
     ["EDGE_EXITS", "three"],
     ["EDGE_EXITS", "0"],
     ["BLOCK_CACHE_MB", "65"],
@@ -90,7 +97,7 @@ describe("settings", () => {
   });
 
   test("every variable that is wrong is named at once", () => {
-    expect(() => settings({ ...variables, EDGE_EXITS: "", EDGE_SHARDS: "x" })).toThrow(/EDGE_EXITS .*; EDGE_SHARDS /);
+    expect(() => settings({ ...variables, EDGE_EXITS: "x", EDGE_SHARDS: "x" })).toThrow(/EDGE_EXITS .*; EDGE_SHARDS /);
   });
 });
 

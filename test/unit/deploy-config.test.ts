@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 
 interface Environment {
   readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] };
+  readonly r2_buckets: readonly { binding: string; bucket_name: string }[];
   readonly analytics_engine_datasets: readonly { binding: string }[];
   readonly vars: Readonly<Record<string, string>>;
 }
@@ -15,12 +16,21 @@ const config = parse(readFileSync("wrangler.toml", "utf8")) as unknown as Enviro
 test.each(Object.entries(config.env))("environment %s binds what the Worker needs, and no secret", (_, environment) => {
   expect(environment.durable_objects).toEqual(config.durable_objects);
   expect(environment.analytics_engine_datasets.map(({ binding }) => binding)).toEqual(["REQUESTS"]);
+  expect(environment.r2_buckets.map(({ binding }) => binding)).toEqual(["BLOCKS", "MODEL"]);
   const secrets = ["ADMIN_TOKEN", "ORIGIN_SECRET"];
   expect(Object.keys(environment.vars).toSorted()).toEqual(
     Object.keys(config.vars)
       .filter((name) => !secrets.includes(name))
       .toSorted(),
   );
+});
+
+test("no two environments share what tenants have left", () => {
+  const buckets = Object.values(config.env).map(({ r2_buckets: all }) =>
+    all.find(({ binding }) => binding === "BLOCKS"),
+  );
+  const names = buckets.map((bucket) => bucket?.bucket_name);
+  expect(new Set(names).size).toBe(names.length);
 });
 
 test("every object's class has a migration", () => {

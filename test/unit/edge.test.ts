@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Admission } from "../../src/edge/admission.ts";
+import { bundleSource } from "../../src/edge/bundle-source.ts";
 import { shardOf } from "../../src/edge/client.ts";
 import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames, type Frame } from "../../src/edge/frames.ts";
 import { edgeJsonEventSchema, type EdgeJob } from "../../src/edge/job.ts";
@@ -14,6 +15,26 @@ import type { Router } from "../../src/policy/router.ts";
 import { KV_WIDTH, mockModel, VOCABULARY, WIDTH } from "./model-mock.ts";
 
 const never = new AbortController().signal;
+
+describe("a bundle's files", () => {
+  const ASSETS = {
+    fetch: async (url: string) => new Response("asset", { status: url.endsWith("/rim.onnx") ? 200 : 404 }),
+  } as unknown as Fetcher;
+  const bucket = (objects: Record<string, string>) =>
+    ({
+      get: async (key: string) => (key in objects ? new Response(objects[key]) : null),
+    }) as unknown as R2Bucket;
+  const text = async (read: Promise<Uint8Array>) => new TextDecoder().decode(await read);
+
+  test("come from the assets, those that are not there from R2, by their digest", async () => {
+    const source = bundleSource({ ASSETS, MODEL: bucket({ "weights/abc": "object" }) });
+    expect(await text(source.read("rim.onnx", "abc"))).toBe("asset");
+    expect(await text(source.read("rim.0.bin", "abc"))).toBe("object");
+    await expect(source.read("rim.0.bin", "def")).rejects.toThrow("npx sortie upload");
+    await expect(source.read("bundle.json")).rejects.toThrow("npm run build"); // the manifest is an asset always
+    await expect(bundleSource({ ASSETS }).read("rim.0.bin", "abc")).rejects.toThrow("npm run build");
+  });
+});
 
 describe("admission", () => {
   test("so many at once, so many waiting, the rest are told at once", async () => {

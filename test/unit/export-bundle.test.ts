@@ -6,7 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bareProductsGraph } from "../../scripts/bench/bare-products.ts";
+import { currentBundle } from "../../scripts/build/current.ts";
 import { bundleFiles, exportBundle } from "../../scripts/export/bundle.ts";
+import { hasChatTemplate } from "../../scripts/export/copied.ts";
 import { WeightFiles } from "../../scripts/export/onnx/weights.ts";
 import { type RandomShape, writeRandomCheckpoint } from "../../scripts/export/random-checkpoint.ts";
 import { bundleSchema } from "../../src/model/bundle.ts";
@@ -99,6 +101,36 @@ describe("exportBundle", () => {
     await exportBundle({ checkpoint: from, out, numerics: "w8a8" });
     const written = JSON.parse(readFileSync(join(out, "tokenizer_config.json"), "utf8"));
     expect(written).toEqual({ ...config, chat_template: "{{ messages | length }}" });
+  });
+
+  it("is kept until its checkpoint changes, in whatever file", async () => {
+    const [from, out] = [checkpoint(), join(folder, "out")];
+    expect(hasChatTemplate(from)).toBe(false);
+    expect(await currentBundle(from, out)).toBeNull();
+    writeFileSync(join(from, "router.json"), JSON.stringify({ fingerprint: "0".repeat(16) })); // of another checkpoint
+    const current = async (options: object = {}) => {
+      const made = await exportBundle({ checkpoint: from, out, numerics: "w8a8", ...options });
+      expect(await currentBundle(from, out)).toEqual(made);
+      return made;
+    };
+    const { fingerprint } = await current({ name: "other", exits: [1, 3] });
+    const changes: [file: string, text: string][] = [
+      ["chat_template.jinja", "{{ messages | length }}"],
+      ["router.json", JSON.stringify({ fingerprint })],
+      ["tokenizer.json", "{}"],
+      [
+        "config.json",
+        JSON.stringify({ ...JSON.parse(readFileSync(join(from, "config.json"), "utf8")), rope_theta: 5e4 }),
+      ],
+    ];
+    for (const [file, text] of changes) {
+      writeFileSync(join(from, file), text);
+      expect(await currentBundle(from, out), file).toBeNull();
+      await current();
+    }
+    expect(hasChatTemplate(from)).toBe(true);
+    rmSync(join(out, "rim.0.bin"));
+    expect(await currentBundle(from, out)).toBeNull();
   });
 
   it("refuses a checkpoint whose tensors say more than its config", async () => {

@@ -22,6 +22,8 @@ export interface GatewayOptions {
   readonly leaseSeconds?: number;
   /** Of the origin. */
   readonly originSecret?: string;
+  /** Folder of the static assets; by default the whole bundle. */
+  readonly assets?: string;
 }
 
 export interface Gateway {
@@ -29,6 +31,8 @@ export interface Gateway {
   readonly admin: AdminClient;
   /** A tenant's object, as the Worker calls it. */
   tenant(name: string): Promise<TenantApi>;
+  /** The bucket bound as MODEL. */
+  model(): Promise<R2Bucket>;
   /** Kills the runtime: nothing is said goodbye to. */
   kill(): Promise<void>;
 }
@@ -55,7 +59,11 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
           compatibilityDate: "2026-11-01",
           compatibilityFlags: ["enable_request_signal", "request_signal_passthrough"],
           manifest: { mainModule: "index.js", modules },
-          assets: { directory: join(ROOT, "build", "bundle"), runWorkerFirst: true, hasUserWorker: true },
+          assets: {
+            directory: options.assets ?? join(ROOT, "build", "bundle"),
+            runWorkerFirst: true,
+            hasUserWorker: true,
+          },
           exports: { EdgeExit: exported, TenantLedger: exported, TenantDirectory: exported, ResponseCache: exported },
           env: {
             ASSETS: { type: "assets" },
@@ -64,6 +72,7 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
             DIRECTORY: object("TenantDirectory"),
             RESPONSES: object("ResponseCache"),
             BLOCKS: { type: "r2", name: "blocks" },
+            MODEL: { type: "r2", name: "model" },
             ADMIN_TOKEN: text(ADMIN_TOKEN),
             EDGE_EXITS: text("3,6"),
             ORIGIN_URL: text(options.originUrl),
@@ -82,6 +91,7 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
       const namespace = await miniflare.getDurableObjectNamespace("TENANT");
       return namespace.get(namespace.idFromName(name)) as unknown as TenantApi;
     },
+    model: async () => (await miniflare.getR2Bucket("MODEL")) as unknown as R2Bucket,
     kill: () => miniflare.dispose(),
   };
 }
