@@ -10,6 +10,7 @@ import torch
 from conftest import EXITS
 from test_inference import prompts, stock_greedy
 
+from sortie.cache.prefix_cache import PrefixCache
 from sortie.engine.decoding import Decoding, EarlyExit, Plain, Speculative
 from sortie.engine.graphs import bucket, fill
 from sortie.engine.ragged import RaggedBatch, Span
@@ -25,8 +26,8 @@ BUDGET = 4 << 20
 CHUNK = 32
 
 
-def scheduler(model: NestedModel, rows: int = 16, budget: int = BUDGET) -> Scheduler:
-    return Scheduler(Runner(copy.deepcopy(model), rows, budget), CHUNK)
+def scheduler(model: NestedModel, rows: int = 16, budget: int = BUDGET, cache: PrefixCache | None = None) -> Scheduler:
+    return Scheduler(Runner(copy.deepcopy(model), rows, budget), CHUNK, cache)
 
 
 class Answer:

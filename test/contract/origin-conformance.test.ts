@@ -22,6 +22,7 @@ import {
   originInfoSchema,
 } from "../../src/origin/protocol.ts";
 import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
+import { describeCache } from "./origin-cache-cases.ts";
 import { BUNDLE, greedy, originsUnderTest, type OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
 
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
@@ -247,6 +248,8 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       expect(codes).toEqual(["handoff_fingerprint_mismatch"]);
     });
   });
+
+  describeCache(() => ({ origin, info, bundle: engine.bundle, asking, answer, refusal, expectSameTokens }));
 
   describe("signature", () => {
     const unsigned = (headers: Record<string, string>, body = json(asking())) =>

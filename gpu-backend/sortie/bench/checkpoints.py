@@ -29,6 +29,8 @@ from .shapes import SHAPES, write_random
 PROMPT = 48
 # Tokens read one at a time after the prompt, from the pages.
 STEPS = 8
+# A context of 1,024 positions of the widest shape here, in float32.
+CACHE_BYTES = 128 << 20
 MB = 1e6
 
 
@@ -52,7 +54,7 @@ def measure(folder: Path, dtype: str) -> dict[str, object]:
     config = model.lm.config
     # A context as long as this test: pages for 128 Ki positions are not what is measured.
     config.max_position_embeddings, context = 1024, config.max_position_embeddings
-    runner = Runner(model, 1, 64 << 20)
+    runner = Runner(model, 1, CACHE_BYTES)
     config.max_position_embeddings = context
     ids = torch.randint(3, model.vocabulary, (PROMPT + STEPS,), generator=torch.Generator().manual_seed(0)).tolist()
     ours = paged_logits(runner, ids)
@@ -101,7 +103,7 @@ def _main() -> None:
         folder = write_random(name, args.scratch / name)
         for dtype in args.dtype or ("fp32", "bf16"):
             command = [sys.executable, "-m", __spec__.name, "--measure", str(folder), dtype]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             results[f"{name}, {dtype}"] = json.loads(done.stdout.splitlines()[-1])
     columns = [
         "checkpoint",

@@ -30,8 +30,10 @@ from .report import finish, table
 
 CLIENTS = 32
 ACTIVE, QUEUE = 8, 16
-# Seconds a request may take before it counts as stuck.
-PATIENCE = 60.0
+# Seconds a request may take before it counts as stuck; those in which this process was suspended do not count.
+PATIENCE = 60
+# Mebibytes of the prefix cache, and prompts that are asked again and again: more than it holds.
+PREFIX_MIB, PROMPTS = 32, 12
 # Memory is compared from here on: allocators and caches have settled by then.
 SETTLE_SHARE = 0.2
 SAMPLE_SECONDS = 5.0
@@ -48,15 +50,15 @@ class Client:
         self.url, self.secret, self.counts = url, secret, counts
         self.random = random.Random(seed)
 
-    async def run(self, until: float) -> None:
-        """Asks until the time has come."""
-        async with httpx.AsyncClient(timeout=PATIENCE) as http:
-            while time.monotonic() < until:
-                try:
-                    async with asyncio.timeout(PATIENCE):
-                        outcome = await self.ask(http)
-                except TimeoutError:
-                    outcome = "stuck"
+    async def run(self, over: asyncio.Event) -> None:
+        """Asks until the time is over."""
+        async with httpx.AsyncClient(timeout=None) as http:
+            while not over.is_set():
+                asking, patience = (asyncio.ensure_future(each) for each in (self.ask(http), awake(PATIENCE)))
+                await asyncio.wait((asking, patience), return_when=asyncio.FIRST_COMPLETED)
+                outcome = asking.result() if asking.done() else "stuck"
+                asking.cancel()
+                patience.cancel()
                 self.counts[outcome] += 1
                 if outcome == "refused":
                     await asyncio.sleep(self.random.uniform(0.05, 0.5))
@@ -95,12 +97,13 @@ class Client:
             decoding = pick([None, early, {"kind": "speculative", "draft_exit": 6, "drafts": 3}])
         request = {
             "request_id": secrets.token_hex(8),
-            "token_ids": [self.random.randrange(3, 4000) for _ in range(pick([1, 8, 40, 200, 700]))],
+            "token_ids": prompt(self.random.randrange(PROMPTS))[: pick([1, 8, 40, 200, 700])],
             "exit_layer": exit_layer,
             "max_tokens": pick([1, 16, 64, 200]),
             "sampling": {"temperature": pick([0, 1.0]), "seed": self.random.randrange(1 << 32)},
             "stop_token_ids": self.random.choice([[], [2]]),
             "decoding": decoding,
+            "cache": pick([None, {"scope": f"acme-{self.random.randrange(3)}/0", "shared_tokens": 0}]),
         }
         if self.random.random() < 0.02:
             return json.dumps(request | {"exit_layer": 5}).encode(), False
@@ -119,16 +122,28 @@ class Client:
         }
 
 
+def prompt(number: int) -> list[int]:
+    """One of the prompts that clients ask beginnings of."""
+    draw = random.Random(number)
+    return [draw.randrange(3, 4000) for _ in range(700)]
+
+
+async def awake(seconds: int) -> None:
+    """Sleeps so many seconds in which this process was not suspended."""
+    for _ in range(seconds):
+        await asyncio.sleep(1)
+
+
 def resident_bytes(process: int) -> int:
     """Resident memory of a process."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-async def soak(checkpoint: Path, seconds: float, threads: int) -> dict[str, object]:
+async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object]:
     """Runs it. Raises UserError when anything is not as it must be."""
     secret = secrets.token_hex(32)
     options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--port", "0", "--threads", str(threads)]
-    size = ["--active", str(ACTIVE), "--queue", str(QUEUE), "--cache-mib", "128"]
+    size = ["--active", str(ACTIVE), "--queue", str(QUEUE), "--cache-mib", "128", "--prefix-mib", str(PREFIX_MIB)]
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sortie.origin", *options, *size),
         env=os.environ | {"ORIGIN_SECRET": secret},
@@ -141,14 +156,16 @@ async def soak(checkpoint: Path, seconds: float, threads: int) -> dict[str, obje
         drain = asyncio.create_task(swallow(server.stdout))
         counts: Counter[str] = Counter()
         clients = [Client(url, secret.encode(), seed, counts) for seed in range(CLIENTS)]
-        until = time.monotonic() + seconds
-        running = asyncio.gather(*(client.run(until) for client in clients))
+        over = asyncio.Event()
+        running = asyncio.gather(*(client.run(over) for client in clients))
+        end = asyncio.create_task(awake(seconds))
+        end.add_done_callback(lambda _: over.set())
         memory: list[int] = []
         while not running.done():
             memory.append(resident_bytes(server.pid))
             await asyncio.wait((running,), timeout=SAMPLE_SECONDS)
         await running
-        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+        async with httpx.AsyncClient(timeout=None) as http:
             for _ in range(SETTLE_TRIES):
                 headers = clients[0].signed("GET", "/metrics", b"")
                 metrics = (await http.get(f"{url}/metrics", headers=headers)).text
@@ -164,17 +181,25 @@ async def soak(checkpoint: Path, seconds: float, threads: int) -> dict[str, obje
     settled = memory[int(len(memory) * SETTLE_SHARE) :]
     tenth = max(1, len(settled) // 10)
     early, late = (sum(part) / len(part) for part in (settled[:tenth], settled[-tenth:]))
-    computed = sum(float(n) for n in re.findall(r"^sortie_origin_tokens_computed_total\{\S+ (\S+)", metrics, re.M))
+    computed = total(metrics, "tokens_computed_total")
     return {
         "seconds": seconds,
         "outcomes": dict(counts),
         "tokens_per_second": computed / seconds,
+        "prompt_tokens": total(metrics, "prompt_tokens_total"),
+        "cached_share": total(metrics, 'prompt_tokens_total{state="cached"}') / total(metrics, "prompt_tokens_total"),
+        "blocks_evicted": total(metrics, "cache_evicted"),
         "memory_early_mb": early / 1e6,
         "memory_late_mb": late / 1e6,
         "growth": late / early - 1,
         "in_flight_at_the_end": left_over,
         "exit_status": status,
     }
+
+
+def total(metrics: str, name: str) -> float:
+    """A metric's sum over its labels, or its value at those named."""
+    return sum(float(n) for n in re.findall(rf"^sortie_origin_{re.escape(name)}\S* (\S+)", metrics, re.M))
 
 
 async def swallow(stream: asyncio.StreamReader) -> None:
@@ -186,7 +211,7 @@ async def swallow(stream: asyncio.StreamReader) -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="sortie.bench.soak", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("../models/tiny"))
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     result = asyncio.run(soak(args.checkpoint, args.seconds, args.threads))

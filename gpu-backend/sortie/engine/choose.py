@@ -20,9 +20,9 @@ class Choice:
     confidence: float
     top: list[tuple[int, float]] | None
 
-    def token(self, exit_layer: int) -> Token:
+    def token(self, exit_layer: int, cached_tokens: int | None) -> Token:
         """The choice as a token of an exit."""
-        return Token(self.id, self.logprob, exit_layer, self.top)
+        return Token(self.id, self.logprob, exit_layer, self.top, cached_tokens)
 
 
 def choose(logits: Tensor, sequences: list[Sequence]) -> list[list[Choice]]:

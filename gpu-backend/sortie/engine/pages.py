@@ -101,6 +101,11 @@ class PagePool:
         self.keys.view(-1, width).index_copy_(0, places, keys)
         self.values.view(-1, width).index_copy_(0, places, values)
 
+    def write_pages(self, pages: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Whole pages [N]: keys and values [N, 32, Hkv·Dh]."""
+        self.keys.index_copy_(0, pages, keys)
+        self.values.index_copy_(0, pages, values)
+
     def read(self, pages: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of pages [B, blocks], both [B, blocks · 32, Hkv·Dh]; copies."""
         batch, blocks = pages.shape

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ..cache.prefix_cache import PrefixCache
 from .choose import Choice, choose
 from .decoding import EarlyExit, Speculative
 from .pages import BLOCK_TOKENS
+from .prefixes import Prefixes
 from .ragged import RaggedBatch, Span
 from .runner import Runner
 from .sequence import End, Job, Sequence, State, Token
@@ -41,9 +43,10 @@ class Running:
 class Scheduler:
     """Waiting and running requests, and the step that moves them on. Not thread-safe: one thread owns it."""
 
-    def __init__(self, runner: Runner, chunk_tokens: int) -> None:
+    def __init__(self, runner: Runner, chunk_tokens: int, cache: PrefixCache | None = None) -> None:
         """chunk_tokens: prompt tokens read in one step, all requests together; a multiple of 32."""
         self.runner = runner
+        self._prefixes = None if cache is None else Prefixes(cache, runner)
         self.exits = runner.model.exits
         self.chunk_tokens = max(BLOCK_TOKENS, chunk_tokens // BLOCK_TOKENS * BLOCK_TOKENS)
         self.waiting: deque[Running] = deque()
@@ -91,6 +94,8 @@ class Scheduler:
 
     def _release(self, running: Running) -> None:
         self.running.remove(running)
+        if self._prefixes is not None:
+            self._prefixes.release(running.sequence)
         self.runner.pool.give(running.sequence.row)
 
     def _admit(self) -> None:
@@ -107,7 +112,9 @@ class Scheduler:
             sequence.started = time.monotonic()
             if running.state is not None:
                 self._resume(sequence, running.state)
-                running.state = None
+            if self._prefixes is not None and job.cache is not None:
+                self._prefixes.admit(sequence, job.cache, running.state)
+            running.state = None
             self.running.append(running)
 
     def _hidden_bytes(self, job: Job, tokens: int) -> int:
@@ -171,6 +178,8 @@ class Scheduler:
         parts = out.split([count for _, count in ordered])
         for (sequence, _), rows in zip(ordered, parts, strict=True):
             sequence.leave(segment, rows)
+            if self._prefixes is not None:
+                self._prefixes.keep(sequence, segment)
 
     def _ask(self, segment: int, through: list[Running]) -> set[int]:
         """Early exit: tokens of sequences whose exit here is sure. Returns which those are; the others go deeper."""
@@ -247,7 +256,8 @@ class Scheduler:
             if at == guesses:
                 sequence.ids.append(choice.id)
             sequence.take(choice.id, exit_layer)
-            running.tell(choice.token(exit_layer))
+            cached = sequence.cached_tokens if sequence.emitted == 1 else None
+            running.tell(choice.token(exit_layer, cached))
             if sequence.emitted == job.max_tokens:
                 return self._finish(running, sequence.end("length"))
         sequence.drafting = self._most_drafts(sequence) > 0

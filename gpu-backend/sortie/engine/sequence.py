@@ -9,8 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..cache.keys import Owner
 from .decoding import Decoding, EarlyExit, Plain, Speculative
 from .sampler import Sampling, Seen
+from .trail import Trail
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,23 @@ class Job:
     top_logprobs: int = 0
     stop_token_ids: frozenset[int] = frozenset()
     decoding: Decoding = field(default_factory=Plain)
+    # Whose blocks of the prefix cache are read and left; None: none are.
+    cache: Owner | None = None
 
 
 @dataclass(frozen=True)
 class State:
     """Layers 1..exit_layer of the first T tokens, as a handoff or a cache brings it.
 
-    hidden [T, d] after the exit, keys and values [exit_layer, T, Hkv·Dh]; any float type, on the CPU.
+    hidden [T, d] after the exit, keys and values [exit_layer, T, Hkv·Dh]; any float type, on the CPU. own: made by the
+    arithmetic of the engine that resumes it.
     """
 
     exit_layer: int
     hidden: Tensor
     keys: Tensor
     values: Tensor
+    own: bool = True
 
     @property
     def positions(self) -> int:
@@ -47,12 +53,16 @@ class State:
 
 @dataclass(frozen=True)
 class Token:
-    """A token of the answer. logprob: of the unpenalised distribution at temperature 1."""
+    """A token of the answer. logprob: of the unpenalised distribution at temperature 1.
+
+    cached_tokens: with the first token, what `End` will say.
+    """
 
     id: int
     logprob: float
     exit: int
     top_logprobs: list[tuple[int, float]] | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,12 @@ class Sequence:
         self.guesses: list[int] = []
         # Whether the draft exit is asked next, not the deepest.
         self.drafting = False
-        prompt = len(job.token_ids) - job.answer_tokens
         self.seen = Seen(set(job.token_ids))
-        for token in job.token_ids[prompt:]:
+        for token in job.token_ids[self.prompt_tokens :]:
             self.seen.answer[token] = self.seen.answer.get(token, 0) + 1
         self.row: int | None = None
+        # What the prefix cache will keep; None: nothing.
+        self.trail: Trail | None = None
         self.cached = 0
         self.tokens_by_exit: dict[int, int] = {}
         self.drafted = self.accepted = 0
@@ -105,6 +116,16 @@ class Sequence:
     def emitted(self) -> int:
         """Tokens of the answer so far."""
         return sum(self.tokens_by_exit.values())
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt, without those of an answer begun elsewhere."""
+        return len(self.job.token_ids) - self.job.answer_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens whose layers up to the exit were there already, from a handoff or the prefix cache."""
+        return min(self.cached, self.prompt_tokens)
 
     @property
     def target(self) -> int:
@@ -147,11 +168,23 @@ class Sequence:
     def leave(self, segment: int, hidden: Tensor) -> None:
         """hidden [n, d]: the rows that have just gone through a segment."""
         self.read[segment] += len(hidden)
+        if self.trail is not None:
+            self.trail.add(segment, hidden)
         if segment < self.deepest:
             self.waiting[segment + 1].append(hidden)
         if self.read[segment] == len(self.ids):
             wanted = 1 + (len(self.guesses) if segment == self.deepest else 0)
             self.arrived = hidden[-wanted:]
+
+    def pass_over(self, segment: int, hidden: Tensor) -> None:
+        """hidden [n, d]: what a segment that has read nothing makes of the first n tokens; the pool has the rest."""
+        if segment > 0:
+            self.enter(segment, len(hidden))
+        self.read[segment] = len(hidden)
+        if segment < self.deepest:
+            self.waiting[segment + 1].append(hidden)
+        elif len(hidden) == len(self.ids):
+            self.arrived = hidden[-1:]
 
     def crop(self, length: int) -> None:
         """Forgets all tokens from `length` on."""
@@ -162,6 +195,8 @@ class Sequence:
                 kept = torch.cat(rows)[: max(0, length - self.read[segment])]
                 self.waiting[segment] = [kept] if len(kept) else []
             self.read[segment] = min(self.read[segment], length)
+        if self.trail is not None:
+            self.trail.crop(length)
 
     def take(self, token: int, exit_layer: int) -> None:
         """Counts a token of the answer that stands in `ids` already."""
@@ -174,8 +209,8 @@ class Sequence:
         first = self.first_token or now
         return End(
             reason,
-            len(self.job.token_ids) - self.job.answer_tokens,
-            min(self.cached, len(self.job.token_ids) - self.job.answer_tokens),
+            self.prompt_tokens,
+            self.cached_tokens,
             dict(self.tokens_by_exit),
             (self.started - self.entered) * 1e3,
             (first - self.started) * 1e3,

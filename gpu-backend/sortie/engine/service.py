@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from ..cache.prefix_cache import PrefixCache
 from .runner import Runner
 from .scheduler import Running, Scheduler
 from .sequence import End, Job, Sequence, State, Token
@@ -63,16 +64,17 @@ class Ticket:
 class Service:
     """Owns the scheduler and its thread."""
 
-    def __init__(self, runner: Runner, places: int, chunk_tokens: int) -> None:
+    def __init__(self, runner: Runner, places: int, chunk_tokens: int, cache: PrefixCache | None = None) -> None:
         """places: requests that may be running or waiting."""
         self.runner = runner
+        self.cache = cache
         self.places = places
         self.lock = threading.Lock()
         self.wake = threading.Event()
         self.failure: BaseException | None = None
         self.on_step: Callable[[int], None] = lambda batch: None
         self.on_failure: Callable[[BaseException], None] = lambda cause: None
-        self._scheduler = Scheduler(runner, chunk_tokens)
+        self._scheduler = Scheduler(runner, chunk_tokens, cache)
         self._incoming: deque[Running] = deque()
         self._tickets: set[Ticket] = set()
         self._closing = False

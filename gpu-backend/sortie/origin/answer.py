@@ -24,7 +24,7 @@ class Origin:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.metrics = Metrics(lambda: service.in_flight, lambda: service.waiting, service.places)
+        self.metrics = Metrics(service)
         service.on_step = self.metrics.batch.observe
         self.draining = False
         # Set when the server ends before its answers do.
@@ -157,6 +157,8 @@ def wire(event: Token | End) -> dict[str, object]:
             },
         }
     token: dict[str, object] = {"type": "token", "id": event.id, "logprob": event.logprob, "exit": event.exit}
+    if event.cached_tokens is not None:
+        token["cached_tokens"] = event.cached_tokens
     if event.top_logprobs is not None:
         token["top_logprobs"] = [{"id": i, "logprob": p} for i, p in event.top_logprobs]
     return token

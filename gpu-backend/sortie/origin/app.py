@@ -17,6 +17,7 @@ from starlette.routing import Route
 from ..engine.decoding import Decoding
 from ..engine.sequence import Job, State
 from .answer import FAILED, Origin, event_stream
+from .blocks import answer_blocks
 from .checkpoint import Checkpoint
 from .handoff import Target, decode_handoff
 from .protocol import (
@@ -85,7 +86,9 @@ def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember 
 
     async def blocks(request: Request) -> Response:
         await signed(request)
-        raise Refusal(404, "blocks_unknown", "This origin keeps no blocks.")
+        answer = await answer_blocks(request, served.secret, origin.service.cache, target.exits)
+        origin.metrics.blocks_answers.labels(str(answer.status_code == 200).lower()).inc()
+        return answer
 
     async def generate(request: Request) -> Response:
         try:

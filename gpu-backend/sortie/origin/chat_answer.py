@@ -65,6 +65,7 @@ async def text_pieces(answer: Answer, text: TextStream) -> Pieces:
                 yield None
             elif isinstance(event, Token):
                 counts[event.exit] = counts.get(event.exit, 0) + 1
+                cached = cached if event.cached_tokens is None else event.cached_tokens
                 ids.append(event.id)
                 if certain := text.push(event.id):
                     yield Piece(certain, ids)

@@ -21,7 +21,7 @@ FLOATS = {"F16": np.float16, "F32": np.float32}
 
 @dataclass(frozen=True)
 class Target:
-    """What a receiver can resume: its own checkpoint's shape. numerics: those whose state is accepted."""
+    """What a receiver can resume: its own checkpoint's shape. numerics: whose state is accepted, its own first."""
 
     fingerprint: str
     numerics: tuple[str, ...]
@@ -53,7 +53,8 @@ def decode_handoff(body: bytes, target: Target) -> tuple[GenerationRequest, Stat
         width = target.hidden_size if name == "hidden_state" else target.kv_width
         check_floats(find(entries, name), positions, width)
     keys, values = (torch.stack([read_floats(entries[f"past_{part}.{i}"]) for i in range(exit_layer)]) for part in "kv")
-    return request, State(exit_layer, read_floats(entries["hidden_state"]), keys, values)
+    own = metadata["numerics"] == target.numerics[0]
+    return request, State(exit_layer, read_floats(entries["hidden_state"]), keys, values, own)
 
 
 def read_metadata(metadata: dict[str, str], target: Target) -> tuple[GenerationRequest, int]:

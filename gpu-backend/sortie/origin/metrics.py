@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ..engine.sequence import End
+from ..engine.service import Service
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -14,7 +15,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Metrics:
     """One registry a server, so that tests may have several."""
 
-    def __init__(self, in_flight: Callable[[], int], waiting: Callable[[], int], capacity: int) -> None:
+    def __init__(self, service: Service) -> None:
         registry = self._registry = CollectorRegistry()
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
@@ -24,12 +25,20 @@ class Metrics:
             Gauge(f"sortie_origin_{name}", text, registry=registry).set_function(value)
 
         self.tokens = counter("tokens_computed", "Tokens computed for answers, by exit, sent or not.", ("exit",))
-        gauge("requests_in_flight", "Requests being answered or waiting.", in_flight)
-        gauge("requests_capacity", "Requests that may be answered or waiting.", lambda: capacity)
-        gauge("requests_waiting", "Requests that wait for room in the kvCache.", waiting)
+        gauge("requests_in_flight", "Requests being answered or waiting.", lambda: service.in_flight)
+        gauge("requests_capacity", "Requests that may be answered or waiting.", lambda: service.places)
+        gauge("requests_waiting", "Requests that wait for room in the kvCache.", lambda: service.waiting)
         self.requests = counter("requests", "Requests to generate, by outcome.", ("outcome",))
         self.handoffs = counter("handoffs", "Handoffs accepted.")
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens of finished answers.", ("state",))
+        self.blocks_answers = counter(
+            "blocks_answers", "Requests for blocks of the prefix cache, by whether it held any.", ("held",)
+        )
+        if service.cache is not None:
+            memory = service.cache.memory
+            gauge("cache_bytes", "Bytes of blocks in the prefix cache.", lambda: memory.bytes)
+            gauge("cache_blocks", "Blocks of one segment in the prefix cache.", lambda: memory.size)
+            gauge("cache_evicted", "Blocks that went to make room.", lambda: memory.evicted)
         self.prefill_seconds = counter("prefill_seconds", "Seconds spent reading the prompts of finished answers.")
         self.decode_seconds = counter("decode_seconds", "Seconds spent writing finished answers.")
         self.drafted = counter("drafted_tokens", "Tokens drafted by a shallow exit.")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..cache.keys import Owner
 from ..engine.decoding import MAX_DRAFTS, Decoding, EarlyExit, Plain, Speculative
 from ..engine.sampler import Sampling
 from ..engine.sequence import Job
@@ -13,6 +14,7 @@ from ..engine.sequence import Job
 PROTOCOL = "sortie-origin/1"
 JSON_TYPE = "application/json"
 SAFETENSORS_TYPE = "application/vnd.safetensors"
+BLOCKS_TYPE = "application/vnd.sortie.blocks"
 SSE_TYPE = "text/event-stream"
 # Bytes of a request, of a safetensors header, and of a JSON request.
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -21,6 +23,8 @@ MAX_JSON_BYTES = MAX_HEADER_BYTES
 # Tokens of a prompt; layers that a handoff may span.
 MAX_TOKEN_IDS = 128 * 1024
 MAX_LAYERS = 256
+# Blocks that one request may ask for.
+MAX_BLOCKS = 64
 # Seconds between pings: proxies cut streams that are silent for 30 s.
 PING_SECONDS = 15.0
 # Seconds after which a refused client may ask again: about one short answer.
@@ -123,13 +127,18 @@ def read_request(text: bytes | str) -> GenerationRequest:
     return request
 
 
+def exit_unknown(exits: tuple[int, ...]) -> Refusal:
+    """For an exit that this checkpoint does not have."""
+    return Refusal(400, "exit_unknown", f"The exits are {', '.join(map(str, exits))}.", "exit_layer")
+
+
 def job_of(request: GenerationRequest, exits: tuple[int, ...], vocabulary: int, context: int, usual: Decoding) -> Job:
     """The request as the engine's job. usual: the decoding of requests that name none, where it fits their exit.
 
     Raises Refusal 400 for an exit, an id or a length that this checkpoint does not have.
     """
     if request.exit_layer not in exits:
-        raise Refusal(400, "exit_unknown", f"The exits are {', '.join(map(str, exits))}.", "exit_layer")
+        raise exit_unknown(exits)
     if max(request.token_ids) >= vocabulary:
         raise Refusal(400, "request_invalid", f"Token ids are below {vocabulary}.", "token_ids")
     if len(request.token_ids) + request.max_tokens > context:
@@ -144,6 +153,7 @@ def job_of(request: GenerationRequest, exits: tuple[int, ...], vocabulary: int, 
         request.top_logprobs,
         frozenset(request.stop_token_ids),
         decoding_of(request, exits, usual),
+        None if request.cache is None else Owner(request.cache.scope, request.cache.shared_tokens),
     )
 
 

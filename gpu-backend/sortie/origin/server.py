@@ -12,6 +12,7 @@ import time
 
 import uvicorn
 
+from ..cache.prefix_cache import PrefixCache
 from ..engine.decoding import Speculative
 from ..engine.runner import Runner
 from ..engine.service import Service, warm_up
@@ -57,7 +58,10 @@ def load(settings: Settings) -> tuple[Checkpoint, Service, float]:
         )
     runner = Runner(checkpoint.model, settings.active, settings.cache_bytes)
     rate = warm_up(runner, settings.chunk_tokens)
-    return checkpoint, Service(runner, settings.active + settings.queue, settings.chunk_tokens), rate
+    cache = None
+    if settings.prefix_bytes > 0:
+        cache = PrefixCache(checkpoint.fingerprint, checkpoint.numerics, settings.prefix_bytes)
+    return checkpoint, Service(runner, settings.active + settings.queue, settings.chunk_tokens, cache), rate
 
 
 async def serve(settings: Settings) -> int:

@@ -37,6 +37,7 @@ class Settings:
     active: int
     queue: int
     cache_bytes: int
+    prefix_bytes: int
     chunk_tokens: int
     usual: Decoding
     numerics: tuple[str, ...]
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--active", type=int, default=16, metavar="N", help="requests computed at once (default: %(default)s)")
     add("--queue", type=int, default=64, metavar="N", help="requests that may wait, beyond that 503")
     add("--cache-mib", type=int, default=512, metavar="N", help="budget of the kvCache (default: %(default)s)")
+    add("--prefix-mib", type=int, default=512, metavar="N", help="memory for prompts read before; 0: none")
     add("--chunk", type=int, metavar="N", help="prompt tokens read in one step (default: 128 on a CPU, else 1024)")
     add("--threads", type=int, metavar="N", help="threads of one operator on a CPU (default: one a core)")
     add("--speculate", metavar="EXIT:DRAFTS", help="decoding of requests deeper than EXIT that name none, e.g. 6:4")
@@ -77,7 +79,7 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         raise UserError(f"ORIGIN_API_KEY must have {MIN_SECRET_LENGTH} characters or more")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: there is no CUDA device here")
-    for name, least in (("active", 1), ("queue", 0), ("cache_mib", 1), ("port", 0)):
+    for name, least in (("active", 1), ("queue", 0), ("cache_mib", 1), ("prefix_mib", 0), ("port", 0)):
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}")
     if args.threads is not None:
@@ -93,6 +95,7 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         args.active,
         args.queue,
         args.cache_mib * MIB,
+        args.prefix_mib * MIB,
         args.chunk or CHUNK_TOKENS[args.device],
         read_speculation(args.speculate),
         NUMERICS[dtype][:1] if args.own_numerics_only else NUMERICS[dtype],

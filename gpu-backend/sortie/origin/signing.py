@@ -85,6 +85,11 @@ def verify_headers(secret: bytes, method: str, path: str, headers: Mapping[str, 
     return Signed(digest, nonce, sent + REPLAY_WINDOW_MS)
 
 
+def sign_answer(secret: bytes, nonce: str, digest: str) -> str:
+    """The signature of an answer whose body must be believed. nonce: the request's; digest: the body's."""
+    return hmac.new(secret, "\n".join((PROTOCOL, "200", nonce, digest)).encode(), hashlib.sha256).hexdigest()
+
+
 def verify_body(body: bytes, digest: str) -> None:
     """Raises Refusal 401 unless the body is the one that was signed."""
     if not hmac.compare_digest(hashlib.sha256(body).hexdigest(), digest):
