@@ -23,6 +23,8 @@ import {
 } from "../../src/origin/protocol.ts";
 import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
 import { describeCache } from "./origin-cache-cases.ts";
+import { describeTraces } from "./origin-trace-cases.ts";
+import { type OtlpReceiver, startOtlpReceiver } from "./support/otlp-receiver.ts";
 import { BUNDLE, greedy, originsUnderTest, type OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
 
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
@@ -34,6 +36,7 @@ const missing = !existsSync(join(BUNDLE, "bundle.json"));
 if (missing) console.log(`skipped: no bundle in ${BUNDLE}; \`npm run build\` makes one`);
 
 describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({ start }) => {
+  let receiver: OtlpReceiver;
   let origin: OriginUnderTest;
   let client: OriginClient;
   let info: OriginInfo;
@@ -44,7 +47,8 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   let handoff: Handoff;
 
   beforeAll(async () => {
-    origin = await start();
+    receiver = await startOtlpReceiver();
+    origin = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
     client = createOriginClient({ url: origin.url, secret: origin.secret });
     info = await client.info();
     engine = await startNodeEngine({ directory: BUNDLE });
@@ -58,6 +62,7 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   afterAll(async () => {
     await engine?.close();
     await origin?.stop();
+    receiver?.close();
   });
 
   const deepest = (): number => info.exits.at(-1)!;
@@ -250,6 +255,8 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   });
 
   describeCache(() => ({ origin, info, bundle: engine.bundle, asking, answer, refusal, expectSameTokens }));
+
+  describeTraces(() => ({ origin, receiver, asking }));
 
   describe("signature", () => {
     const unsigned = (headers: Record<string, string>, body = json(asking())) =>

@@ -22,7 +22,8 @@ export const CHECKPOINT = process.env["SORTIE_CHECKPOINT"] ?? join(ROOT, "models
 
 export interface OriginKind {
   readonly name: string;
-  readonly start: () => Promise<OriginUnderTest>;
+  /** @param env for a server that the suite starts */
+  readonly start: (env: NodeJS.ProcessEnv) => Promise<OriginUnderTest>;
 }
 
 /**
@@ -36,9 +37,10 @@ export function originsUnderTest(): OriginKind[] {
     const secret = process.env["ORIGIN_SECRET"] ?? "";
     return [{ name: running, start: async () => OriginUnderTest.running(running, secret) }];
   }
-  if (command !== undefined) return [{ name: command, start: () => OriginUnderTest.spawn(command.split(" ")) }];
-  const embedded = { name: "embedded", start: () => OriginUnderTest.startEmbedded() };
-  if (existsSync(PYTHON)) return [embedded, { name: "gpu", start: () => OriginUnderTest.startGpu() }];
+  if (command !== undefined)
+    return [{ name: command, start: (env) => OriginUnderTest.spawn(command.split(" "), undefined, env) }];
+  const embedded = { name: "embedded", start: (env: NodeJS.ProcessEnv) => OriginUnderTest.startEmbedded([], env) };
+  if (existsSync(PYTHON)) return [embedded, { name: "gpu", start: (env) => OriginUnderTest.startGpu([], env) }];
   console.log(`the GPU origin is skipped: there is no ${PYTHON}; \`npm test\` makes it`);
   return [embedded];
 }
@@ -61,9 +63,9 @@ export class OriginUnderTest {
   }
 
   /** @param nodeOptions for Node itself */
-  static startEmbedded(nodeOptions: readonly string[] = []): Promise<OriginUnderTest> {
+  static startEmbedded(nodeOptions: readonly string[] = [], more: NodeJS.ProcessEnv = {}): Promise<OriginUnderTest> {
     const server = [join(ROOT, "src/origin/server.ts"), "--bundle", BUNDLE, "--port", "0", ...CAPACITY];
-    return OriginUnderTest.spawn([process.execPath, ...nodeOptions, ...server]);
+    return OriginUnderTest.spawn([process.execPath, ...nodeOptions, ...server], undefined, more);
   }
 
   static async spawn(

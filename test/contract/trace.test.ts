@@ -1,49 +1,17 @@
 /** One escalated request, traced over OTLP: one tree across Worker, objects and origin. The receiver speaks OTLP/HTTP JSON. */
-import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { z } from "zod";
+import { attributesOf, type OtlpReceiver, type Span, startOtlpReceiver } from "./support/otlp-receiver.ts";
 import { DEMO_KEY, startServer, until, type RunningServer } from "./support/server.ts";
 
 const PROMPT = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
 /** Spans leave when an invocation ends, the last of them after the answer. */
 const EXPORT_TIMEOUT_MS = 20_000;
 
-const attributeSchema = z.object({ key: z.string(), value: z.record(z.string(), z.unknown()) });
-const spanSchema = z.object({
-  traceId: z.string().regex(/^[0-9a-f]{32}$/),
-  spanId: z.string().regex(/^[0-9a-f]{16}$/),
-  parentSpanId: z.string().optional(),
-  name: z.string(),
-  startTimeUnixNano: z.string().regex(/^\d+$/),
-  endTimeUnixNano: z.string().regex(/^\d+$/),
-  attributes: z.array(attributeSchema),
-});
-const bodySchema = z.object({
-  resourceSpans: z.array(
-    z.object({
-      resource: z.object({ attributes: z.array(attributeSchema) }),
-      scopeSpans: z.array(z.object({ spans: z.array(spanSchema) })),
-    }),
-  ),
-});
-type Span = z.infer<typeof spanSchema>;
-
-const spans: Span[] = [];
-let receiver: Server;
+let receiver: OtlpReceiver;
 let server: RunningServer;
 beforeAll(async () => {
-  receiver = createServer((request, response) => {
-    void Array.fromAsync(request as AsyncIterable<Buffer>).then((chunks) => {
-      const { resourceSpans } = bodySchema.parse(JSON.parse(Buffer.concat(chunks).toString()));
-      spans.push(...resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
-      response.end("{}");
-    });
-  }).listen(0, "127.0.0.1");
-  await once(receiver, "listening");
-  const { port } = receiver.address() as AddressInfo;
-  server = await startServer({}, ["--otlp", `http://127.0.0.1:${port}`]);
+  receiver = await startOtlpReceiver();
+  server = await startServer({}, ["--otlp", receiver.url]);
 });
 afterAll(async () => {
   await server?.stop();
@@ -60,7 +28,7 @@ test("an escalated request is one tree, and says what was asked, but not its wor
   await response.text();
   const requestId = response.headers.get("x-request-id") ?? "";
   const entry = await server.logged("chat.completed", requestId);
-  const ofTrace = (): Span[] => spans.filter(({ traceId }) => traceId === entry["trace_id"]);
+  const ofTrace = (): Span[] => receiver.spans.filter(({ traceId }) => traceId === entry["trace_id"]);
   await until(
     EXPORT_TIMEOUT_MS,
     "the spans did not come",
@@ -93,10 +61,7 @@ test("an escalated request is one tree, and says what was asked, but not its wor
       "decode",
     ]),
   );
-  const chat = tree.find(({ name }) => name === "chat tiny");
-  const attributes = Object.fromEntries(
-    (chat?.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]]),
-  );
+  const attributes = attributesOf(tree.find(({ name }) => name === "chat tiny")!);
   expect(attributes).toMatchObject({
     "gen_ai.operation.name": "chat",
     "gen_ai.response.model": "tiny",

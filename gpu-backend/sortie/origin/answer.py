@@ -13,6 +13,7 @@ from ..engine.sequence import End, Job, State, Token
 from ..engine.service import Overloaded, Service
 from .metrics import Metrics
 from .protocol import PING_SECONDS, Refusal
+from .tracing import AnswerTrace, Trace
 
 log = logging.getLogger("sortie.origin")
 
@@ -22,19 +23,24 @@ FAILED = "The origin failed; its log says why."
 class Origin:
     """The engine, its counters, and whether new requests are taken."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, trace: Trace) -> None:
+        """trace: told of every answer, for the trace that it belongs to."""
         self.service = service
+        self.trace = trace
         self.metrics = Metrics(service)
         service.on_step = self.metrics.batch.observe
         self.draining = False
         # Set when the server ends before its answers do.
         self.ended = asyncio.Event()
 
-    def open(self, job: Job, state: State | None, record: dict[str, object]) -> Answer:
-        """Takes a place for a request. Raises Refusal 503 while draining, or when every place is taken."""
+    def open(self, job: Job, state: State | None, record: dict[str, object], parent: str | None) -> Answer:
+        """Takes a place for a request. record: the beginning of its log line; parent: its `traceparent`.
+
+        Raises Refusal 503 while draining, or when every place is taken.
+        """
         if self.draining:
             raise Refusal(503, "origin_draining", "The origin is shutting down.")
-        return Answer(self, job, state, record)
+        return Answer(self, job, state, record, parent)
 
     async def idle(self, seconds: float) -> None:
         """Waits until no request has a place, or patience is over."""
@@ -46,11 +52,16 @@ class Origin:
 class Answer:
     """Events of one request. Iterate `events`; leaving it, however, frees the place and stops the compute."""
 
-    def __init__(self, origin: Origin, job: Job, state: State | None, record: dict[str, object]) -> None:
+    def __init__(
+        self, origin: Origin, job: Job, state: State | None, record: dict[str, object], parent: str | None
+    ) -> None:
         self.prompt_tokens = len(job.token_ids) - job.answer_tokens
         self._origin = origin
         self._record = record | {"tokens": 0, "outcome": "cancelled"}
+        self._parent = parent
         self._began = time.monotonic()
+        self._start = time.time()
+        self._end: End | None = None
         self._events: asyncio.Queue[Token | End | BaseException] = asyncio.Queue()
         loop, put = asyncio.get_running_loop(), self._events.put_nowait
 
@@ -74,6 +85,7 @@ class Answer:
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, End):
+                    self._end = event
                     self._record["outcome"] = event.finish_reason
                     self._origin.metrics.answered(event)
                     self._record |= {"queue_ms": round(event.queue_ms), "prefill_ms": round(event.prefill_ms)}
@@ -98,10 +110,30 @@ class Answer:
             self.leave()
             self._origin.metrics.requests.labels(str(self._record["outcome"])).inc()
             log.info(json.dumps(self._record | {"event": "generate", "total_ms": self._elapsed()}))
+            self._origin.trace(self._traced())
 
     def leave(self) -> None:
         """Frees the place; whatever still computes stops."""
         self._ticket.leave()
+
+    def _traced(self) -> AnswerTrace:
+        record, end = self._record, self._end
+        return AnswerTrace(
+            self._parent,
+            self._start * 1e3,
+            self._start * 1e3 + self._elapsed(),
+            {} if end is None else {"queue": end.queue_ms, "prefill": end.prefill_ms, "decode": end.decode_ms},
+            {
+                "sortie.request_id": record["request_id"],
+                "sortie.exit": record["exit_layer"],
+                "sortie.tier": "origin",
+                "sortie.handoff.exit": record.get("handoff_exit"),
+                "sortie.handoff.positions": record.get("handoff_positions"),
+                "gen_ai.usage.input_tokens": record["prompt_tokens"],
+                "gen_ai.usage.output_tokens": record["tokens"],
+            },
+            "the answer failed" if record["outcome"] == "failed" else None,
+        )
 
     def _elapsed(self) -> int:
         return round((time.monotonic() - self._began) * 1e3)

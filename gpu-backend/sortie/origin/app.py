@@ -95,7 +95,8 @@ def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember 
             body = await signed(request)
             asked, state = read_generate(body, request.headers.get("content-type", ""), target)
             job = job_of(asked, target.exits, target.vocabulary, origin.service.runner.context_length, served.usual)
-            answer = origin.open(job, state, record_of(asked, job, state, len(body)))
+            record = record_of(asked, job, state, len(body))
+            answer = origin.open(job, state, record, request.headers.get("traceparent"))
         except Refusal:
             origin.metrics.requests.labels("refused").inc()
             raise

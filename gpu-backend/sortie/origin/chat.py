@@ -47,7 +47,8 @@ def chat_routes(served: Served, folder: Path, api_key: str) -> tuple[Route, ...]
         authenticate(request)
         asked = read_body(ChatRequest, await read_bounded(request))
         ids = prompter([message.turn() for message in asked.messages])
-        return await respond(asked, ids, asked.max_completion_tokens or asked.max_tokens, CHAT)
+        most = asked.max_completion_tokens or asked.max_tokens
+        return await respond(asked, ids, most, CHAT, request.headers.get("traceparent"))
 
     async def completion(request: Request) -> Response:
         authenticate(request)
@@ -56,15 +57,15 @@ def chat_routes(served: Served, folder: Path, api_key: str) -> tuple[Route, ...]
         ids = prompt if isinstance(prompt, list) else tokenizer(prompt, split_special_tokens=True)["input_ids"]
         if not ids:
             raise Refusal(400, "request_invalid", "The prompt is empty.", "prompt")
-        return await respond(asked, ids, asked.max_tokens, COMPLETION)
+        return await respond(asked, ids, asked.max_tokens, COMPLETION, request.headers.get("traceparent"))
 
-    async def respond(asked: Asked, ids: list[int], most: int | None, form: Form) -> Response:
+    async def respond(asked: Asked, ids: list[int], most: int | None, form: Form, parent: str | None) -> Response:
         identity = f"{form.prefix}-{uuid.uuid4().hex}"
         generation = generation_of(asked, ids, most, identity, served, stop_ids)
         context = served.origin.service.runner.context_length
         job = job_of(generation, served.target.exits, served.target.vocabulary, context, served.usual)
         record = {"request_id": identity, "exit_layer": job.exit_layer, "prompt_tokens": len(job.token_ids)}
-        answer = served.origin.open(job, None, record)
+        answer = served.origin.open(job, None, record, parent)
         head = {"id": identity, "created": int(time.time()), "model": asked.model}
         pieces = text_pieces(answer, TextStream(tokenizer, asked.stops))
         if not asked.stream:

@@ -24,6 +24,7 @@ from .protocol import Refusal
 from .server import load
 from .settings import read_settings
 from .signing import NonceStore
+from .tracing import trace_exporter
 
 NONCES = "sortie-nonces"
 # Requests a replica should have; more bring another replica. Half of what it computes at once by default.
@@ -76,7 +77,8 @@ class Replica:
         """options: of `sortie-origin`, as on its command line."""
         settings = read_settings(shlex.split(options), dict(os.environ))
         checkpoint, self._service, rate = load(settings)
-        served = Served(checkpoint, Origin(self._service), settings.secret, rate, settings.usual, settings.numerics)
+        origin = Origin(self._service, trace_exporter(settings.otlp))
+        served = Served(checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics)
         more = chat_routes(served, settings.checkpoint, settings.api_key) if settings.api_key else ()
         nonces = Nonces.options(name=NONCES, get_if_exists=True, lifetime="detached").remote()
 

@@ -22,6 +22,7 @@ from .app import Served, create_app
 from .chat import chat_routes
 from .checkpoint import Checkpoint, load_checkpoint
 from .settings import Settings, read_settings
+from .tracing import trace_exporter
 
 log = logging.getLogger("sortie.origin")
 
@@ -67,7 +68,7 @@ def load(settings: Settings) -> tuple[Checkpoint, Service, float]:
 async def serve(settings: Settings) -> int:
     """Serves until a signal. Returns the process's exit status: 1 when the engine has died."""
     checkpoint, service, rate = load(settings)
-    origin = Origin(service)
+    origin = Origin(service, trace_exporter(settings.otlp))
     served = Served(checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics)
     more = chat_routes(served, settings.checkpoint, settings.api_key) if settings.api_key else ()
     config = uvicorn.Config(

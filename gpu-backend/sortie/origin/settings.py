@@ -11,6 +11,7 @@ import torch
 from ..engine.decoding import MAX_DRAFTS, Decoding, Plain, Speculative
 from ..errors import UserError
 from ..nested import DTYPES
+from .tracing import OTLP_VARIABLE
 
 # 16 random characters are beyond guessing.
 MIN_SECRET_LENGTH = 16
@@ -21,7 +22,8 @@ NUMERICS = {"fp32": ("fp32", "w8a8"), "bf16": ("bf16", "w8a8")}
 
 DESCRIPTION = """Serves the exits of a sorted checkpoint by the protocol sortie-origin/1. Every request but /healthz
 must be signed with ORIGIN_SECRET. With ORIGIN_API_KEY set, /v1/chat/completions and /v1/models answer OpenAI clients
-that send it as their key. SIGTERM and Ctrl-C let answers under way finish first."""
+that send it as their key. With OTEL_EXPORTER_OTLP_ENDPOINT set, traces go there. SIGTERM and Ctrl-C let answers under
+way finish first."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Settings:
     numerics: tuple[str, ...]
     secret: bytes
     api_key: str | None
+    otlp: str | None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +104,17 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         NUMERICS[dtype][:1] if args.own_numerics_only else NUMERICS[dtype],
         secret.encode(),
         api_key,
+        read_collector(environment.get(OTLP_VARIABLE)),
     )
+
+
+def read_collector(address: str | None) -> str | None:
+    """Where traces go. Raises UserError for what is no address."""
+    if not address:
+        return None
+    if not address.startswith(("http://", "https://")):
+        raise UserError(f"{OTLP_VARIABLE} is a collector's address, e.g. http://127.0.0.1:4318, not {address!r}")
+    return address
 
 
 def read_speculation(text: str | None) -> Decoding:
