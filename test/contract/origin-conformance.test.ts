@@ -8,6 +8,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Receiver, startReceiver } from "../../scripts/trace/receiver.ts";
 import type { GenerationRequest, TokenEvent } from "../../src/generation.ts";
 import type { Handoff } from "../../src/handoff.ts";
 import { type NodeEngine, startNodeEngine } from "../../src/model/node-client.ts";
@@ -24,7 +25,6 @@ import {
 import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
 import { describeCache } from "./origin-cache-cases.ts";
 import { describeTraces } from "./origin-trace-cases.ts";
-import { type OtlpReceiver, startOtlpReceiver } from "./support/otlp-receiver.ts";
 import { BUNDLE, greedy, originsUnderTest, type OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
 
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
@@ -36,7 +36,7 @@ const missing = !existsSync(join(BUNDLE, "bundle.json"));
 if (missing) console.log(`skipped: no bundle in ${BUNDLE}; \`npm run build\` makes one`);
 
 describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({ start }) => {
-  let receiver: OtlpReceiver;
+  let receiver: Receiver;
   let origin: OriginUnderTest;
   let client: OriginClient;
   let info: OriginInfo;
@@ -47,7 +47,7 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   let handoff: Handoff;
 
   beforeAll(async () => {
-    receiver = await startOtlpReceiver();
+    receiver = await startReceiver();
     origin = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
     client = createOriginClient({ url: origin.url, secret: origin.secret });
     info = await client.info();
@@ -62,7 +62,7 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   afterAll(async () => {
     await engine?.close();
     await origin?.stop();
-    receiver?.close();
+    receiver?.stop();
   });
 
   const deepest = (): number => info.exits.at(-1)!;

@@ -1,13 +1,13 @@
 /** The part of the conformance suite that is about traces: an origin goes on the trace that a request names. */
 import { describe, expect, it } from "vitest";
+import type { Receiver, Span } from "../../scripts/trace/receiver.ts";
 import type { GenerationRequest } from "../../src/generation.ts";
 import { createOriginClient } from "../../src/origin/client.ts";
 import type { OriginUnderTest } from "./origin-harness.ts";
-import { attributesOf, type OtlpReceiver, type Span } from "./support/otlp-receiver.ts";
 
 export interface TraceCases {
   readonly origin: OriginUnderTest;
-  readonly receiver: OtlpReceiver;
+  readonly receiver: Receiver;
   readonly asking: (change: Partial<GenerationRequest>) => GenerationRequest;
 }
 
@@ -21,7 +21,7 @@ export function describeTraces(get: () => TraceCases): void {
     const client = createOriginClient({ url: origin.url, secret: origin.secret, traceparent: () => parent });
     for await (const _ of await client.generate(asking({ request_id, max_tokens: 4 }), null));
     const whole = (): Span | undefined =>
-      receiver.spans.find((span) => attributesOf(span)["sortie.request_id"] === request_id);
+      receiver.spans.find(({ attributes }) => attributes["sortie.request_id"] === request_id);
     await expect.poll(whole, { timeout: 5_000 }).toBeDefined();
     return receiver.spans.filter((span) => span.traceId === whole()?.traceId);
   }
@@ -33,11 +33,11 @@ export function describeTraces(get: () => TraceCases): void {
       expect(spans.map(({ name }) => name)).toEqual(["generate", "queue", "prefill", "decode"]);
       const [whole, ...phases] = spans;
       expect([whole!.traceId, whole!.parentSpanId]).toEqual([traceId, spanId]);
-      expect(attributesOf(whole!)).toMatchObject({ "sortie.tier": "origin", "gen_ai.usage.output_tokens": "4" });
+      expect(whole!.attributes).toMatchObject({ "sortie.tier": "origin", "gen_ai.usage.output_tokens": "4" });
       for (const { traceId: id, parentSpanId, startTimeUnixNano, endTimeUnixNano } of phases) {
         expect([id, parentSpanId]).toEqual([traceId, whole!.spanId]);
-        expect(BigInt(startTimeUnixNano)).toBeGreaterThanOrEqual(BigInt(whole!.startTimeUnixNano));
-        expect(BigInt(endTimeUnixNano)).toBeLessThanOrEqual(BigInt(whole!.endTimeUnixNano));
+        expect(startTimeUnixNano).toBeGreaterThanOrEqual(whole!.startTimeUnixNano);
+        expect(endTimeUnixNano).toBeLessThanOrEqual(whole!.endTimeUnixNano);
       }
     });
 
@@ -45,7 +45,7 @@ export function describeTraces(get: () => TraceCases): void {
       if (get().origin.process === null) return skip("the server was not started by this suite");
       for (const [at, parent] of [null, `00-${"0".repeat(32)}-${spanId}-01`, "nonsense"].entries()) {
         const [whole] = await spansOf(parent, `untraced-${at}`);
-        expect(whole!.parentSpanId).toBeUndefined();
+        expect(whole!.parentSpanId).toBe("");
       }
     });
   });
