@@ -163,7 +163,6 @@ function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[
     const counting = {
       tier: () => served.current().tier,
       reads: choice === 0 ? read.index : null,
-      handedOver: served.cachedTokens,
     };
     const tokens = meter.count(served.tokens, counting);
     const current = (): Route => noted(served.current());
@@ -174,7 +173,7 @@ function choicesOf(running: Running, read: ReadPrompt): (() => Promise<Choice>)[
 function choiceText(
   { deps, request: { stop } }: Running,
   { tokenIds, startsText }: EncodedPrompt,
-  { tokens, current, cachedTokens }: Watched,
+  { tokens, current }: Watched,
 ): AsyncIterableIterator<ChoiceEvent> {
   const { tokenizer } = deps.catalogue;
   return textStream(tokens, {
@@ -183,6 +182,5 @@ function choiceText(
     stop,
     route: current,
     promptTokens: tokenIds.length,
-    handedOver: cachedTokens,
   });
 }

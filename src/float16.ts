@@ -21,6 +21,24 @@ export function floatToHalf(values: Float32Array, out: Uint16Array): void {
   else new Float16(out.buffer, out.byteOffset, out.length).set(values);
 }
 
+/** Largest half: beyond it a value would become infinite. */
+const HALF_MAX = 65_504;
+
+/** `values` as halves, those beyond the largest one clamped to it: state that is stored or sent stays finite. */
+export function halvesOf(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const halves = new Uint16Array(values.length);
+  const fits = values.every((value) => Math.abs(value) <= HALF_MAX);
+  floatToHalf(fits ? values : values.map((value) => Math.min(Math.max(value, -HALF_MAX), HALF_MAX)), halves);
+  return halves;
+}
+
+/** The floats that halves stand for. */
+export function floatsOf(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const floats = new Float32Array(halves.length);
+  halfToFloat(halves, floats);
+  return floats;
+}
+
 /** 2^-24, the smallest subnormal half. */
 const HALF_STEP = 2 ** -24;
 /** 2^-10: a half has 10 fraction bits. */

@@ -72,7 +72,7 @@ export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
 
 export const usageSchema = z.strictObject({
   prompt_tokens: z.int().min(0),
-  /** Prompt tokens whose layers up to the exit were there (prefix cache), or came in a handoff. */
+  /** Prompt tokens of which no layer up to the exit was computed: all came from a prefix cache, or in a handoff. */
   cached_tokens: z.int().min(0),
   /** Emitted tokens by exit layer (keys are decimal layer numbers). */
   completion_tokens_by_exit: z.record(z.string(), z.int().min(0)),
@@ -86,7 +86,7 @@ export const timingsSchema = z.strictObject({
 });
 export type Timings = z.infer<typeof timingsSchema>;
 
-/** What two parts of one answer used together: prompt and cached tokens are the first part's, which read the prompt. */
+/** What two parts of one answer used together. The prompt counts once; of it as cached what neither part computed. */
 export function addSpent<T extends { readonly usage: Usage; readonly timings: Timings }>(
   before: { readonly usage: Usage; readonly timings: Timings },
   after: T,
@@ -100,7 +100,8 @@ export function addSpent<T extends { readonly usage: Usage; readonly timings: Ti
     prefill_ms: before.timings.prefill_ms + after.timings.prefill_ms,
     decode_ms: before.timings.decode_ms + after.timings.decode_ms,
   };
-  return { ...after, usage: { ...before.usage, completion_tokens_by_exit: byExit }, timings };
+  const cached_tokens = Math.min(before.usage.cached_tokens, after.usage.cached_tokens);
+  return { ...after, usage: { ...before.usage, cached_tokens, completion_tokens_by_exit: byExit }, timings };
 }
 
 /** What a tier yields: tokens, then exactly one `end`. A failure is thrown, never yielded. */
@@ -123,3 +124,18 @@ export const tokenEventSchema = z.discriminatedUnion("type", [
   }),
 ]);
 export type TokenEvent = z.infer<typeof tokenEventSchema>;
+
+/** An event of an answer's later part as one of the whole answer. @param before what the parts before it used */
+export function afterPart(before: { readonly usage: Usage; readonly timings: Timings }, event: TokenEvent): TokenEvent {
+  return event.type === "end" ? addSpent(before, event) : cappedCached(event, before.usage.cached_tokens);
+}
+
+/** @param most prompt tokens that the request itself has not read elsewhere */
+export function cappedCached(event: TokenEvent, most: number): TokenEvent {
+  if (event.type === "end") {
+    const cached_tokens = Math.min(event.usage.cached_tokens, most);
+    return { ...event, usage: { ...event.usage, cached_tokens } };
+  }
+  const { cached_tokens: cached } = event;
+  return cached === undefined ? event : { ...event, cached_tokens: Math.min(cached, most) };
+}

@@ -19,6 +19,8 @@ export interface Handoff {
   readonly inputIds: Int32Array;
   /** `[T, d]`, residual stream after layer exitLayer, before the final norm. */
   readonly hiddenState: Float32Array;
+  /** By layer, of exits below exitLayer: the residual stream there, `[T, d]`. For the receiver's prefix cache; may be empty. */
+  readonly innerHidden: ReadonlyMap<number, Float32Array>;
   /** Per layer index 0..exitLayer-1: keys (after rotary embedding) `[T, Hkv·Dh]`. */
   readonly pastK: readonly Float32Array[];
   /** Per layer index 0..exitLayer-1: values `[T, Hkv·Dh]`. */

@@ -37,8 +37,6 @@ export interface CountedChoice {
   readonly tier: () => ExitTokens["tier"];
   /** Index of the prompt that it reads for all choices of it; null: another choice has read it. */
   readonly reads: number | null;
-  /** Prompt tokens that the other tier read for this very request: they count as read, not as cached. */
-  readonly handedOver: number;
 }
 
 export class Meter {
@@ -91,9 +89,7 @@ export class Meter {
         this.#lost.signal.throwIfAborted();
         if (event.type === "token") this.#tally.made({ exit: event.exit, tier: choice.tier() });
         const cached = event.type === "token" ? event.cached_tokens : event.usage.cached_tokens;
-        if (choice.reads !== null && cached !== undefined) {
-          this.#tally.cached(choice.reads, Math.max(cached - choice.handedOver, 0));
-        }
+        if (choice.reads !== null && cached !== undefined) this.#tally.cached(choice.reads, cached);
         yield event;
       }
     } catch (error) {

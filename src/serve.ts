@@ -14,7 +14,7 @@ import { OriginError } from "./origin/origin-error.ts";
 import type { Chosen, Circumstances, PromptDecision } from "./policy/route.ts";
 import type { ExitPolicy } from "./policy/selection.ts";
 import { earlyExit, edgeJob } from "./jobs.ts";
-import { nextEvent, shardTokens } from "./shard-tokens.ts";
+import { nextEvent, shardTokens, withCachedAtMost } from "./shard-tokens.ts";
 import { afterTokens } from "./plan.ts";
 import type { TierHealth } from "./tier-health.ts";
 
@@ -43,8 +43,6 @@ export interface Plan {
 export interface Served {
   readonly route: Route;
   readonly tokens: AsyncIterable<TokenEvent>;
-  /** Prompt positions handed over from the other tier. */
-  readonly cachedTokens: number;
 }
 
 type Generation = Omit<GenerationRequest, "exit_layer">;
@@ -92,13 +90,14 @@ async function serveAtEdge(
     moved(served.route);
     return served.tokens;
   }
-  if (first.type !== "verdict") return { route, tokens: follow(first), cachedTokens: 0 };
+  if (first.type !== "verdict") return { route, tokens: follow(first) };
   const decided: Route = { exit: first.exit, tier: "edge", reason: first.reason };
   const second = await nextEvent(rest);
-  if (second.type !== "handoff") return { route: decided, tokens: follow(second), cachedTokens: 0 };
+  if (second.type !== "handoff") return { route: decided, tokens: follow(second) };
   await rest.return?.(); // the shard's part is done: its place is free for others
   const escalated: Route = { exit: first.exit, tier: "origin", reason: first.reason };
-  return serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
+  const served = await serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
+  return { ...served, tokens: withCachedAtMost(first.handoff?.usage.cached_tokens ?? 0, served.tokens) };
 }
 
 type Opening =
@@ -151,7 +150,7 @@ async function serveAtOrigin(
     const { exit, tier, reason } = route;
     const tokens = await deps.origin.generate(request, handoff, signal);
     deps.health.originAnswered();
-    return { route: { exit, tier, reason }, tokens, cachedTokens: handoff?.positions ?? 0 };
+    return { route: { exit, tier, reason }, tokens };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof OriginError)) throw error;
@@ -175,11 +174,7 @@ async function degrade(
   const route: PromptDecision = { exit, tier: "edge", reason, later: null };
   const opening = await openEdge(deps, generation, route, null, signal);
   if (!opening.ok) throw unavailable(opening.reason, error);
-  return {
-    route: { exit, tier: "edge", reason },
-    tokens: shardTokens(opening.first, opening.rest, null),
-    cachedTokens: 0,
-  };
+  return { route: { exit, tier: "edge", reason }, tokens: shardTokens(opening.first, opening.rest, null) };
 }
 
 function unavailable(why: string, cause?: OriginError): ApiError {

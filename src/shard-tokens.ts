@@ -1,7 +1,7 @@
 /** The tokens of a shard's stream, and after gate 3's handoff those of the tier that goes on. */
 import type { Route } from "./conversation.ts";
 import type { EdgeEvent, EdgeVerdict } from "./edge/job.ts";
-import { addSpent, type TokenEvent } from "./generation.ts";
+import { afterPart, cappedCached, type TokenEvent } from "./generation.ts";
 import type { Handoff } from "./handoff.ts";
 import { closing } from "./iteration.ts";
 
@@ -18,6 +18,15 @@ export async function nextEvent(events: AsyncIterator<EdgeEvent>): Promise<EdgeE
   const next = await events.next();
   if (next.done === true) throw new Error("the edge exit's stream ended early");
   return next.value;
+}
+
+/** Tokens of a prompt that the request has had read before, all but `most` tokens of it. */
+export function withCachedAtMost(most: number, events: AsyncIterable<TokenEvent>): AsyncIterable<TokenEvent> {
+  const source = events[Symbol.asyncIterator]();
+  async function* capped(): AsyncGenerator<TokenEvent, void> {
+    for await (const event of { [Symbol.asyncIterator]: () => source }) yield cappedCached(event, most);
+  }
+  return closing(capped(), async () => source.return?.());
 }
 
 /** @param first of the stream, read already */
@@ -48,7 +57,7 @@ async function* tokens(
         await rest.return?.(); // the shard's part is done: its place is free for others
         const { exit, reason } = verdict;
         const others = await gates.goOn(event.handoff, sent, { exit, tier: "origin", reason });
-        for await (const next of others) yield next.type === "end" ? addSpent(spent, next) : next;
+        for await (const next of others) yield afterPart(spent, next);
         return;
       }
       case "token":

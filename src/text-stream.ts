@@ -15,8 +15,6 @@ export interface TextStreamOptions {
   /** Where the answer comes from, read when it ends. */
   readonly route: () => Route;
   readonly promptTokens: number;
-  /** Prompt tokens that one tier read for the other: no cached ones. */
-  readonly handedOver: number;
 }
 
 const decoder = new TextDecoder();
@@ -42,17 +40,15 @@ async function* texts(
   let waiting: TextToken[] = []; // tokens whose text is not emitted yet
   const produced = new Map<number, number>();
   let cached = 0;
-  const ofEarlier = (reported: number): number => Math.max(reported - options.handedOver, 0);
   for await (const event of tokens) {
     if (event.type === "end") {
       const rest = held + options.detokenizer.flush();
       if (rest !== "" || waiting.length > 0) yield { type: "text", text: rest, tokens: waiting };
-      const { finish_reason: finishReason, timings } = event;
-      const usage = { ...event.usage, cached_tokens: ofEarlier(event.usage.cached_tokens) };
+      const { finish_reason: finishReason, usage, timings } = event;
       yield { type: "end", finishReason, usage, timings, route: options.route() };
       return;
     }
-    if (event.cached_tokens !== undefined) cached = ofEarlier(event.cached_tokens);
+    cached = event.cached_tokens ?? cached;
     produced.set(event.exit, (produced.get(event.exit) ?? 0) + 1);
     const token = describe(event, options);
     held += token.text;

@@ -14,7 +14,7 @@ from sortie.origin.handoff import Target, decode_handoff, encode_handoff
 from sortie.origin.protocol import Refusal
 
 FIXTURES = Path(__file__).parents[2] / "test" / "contract" / "fixtures"
-TARGET = Target("0123456789abcdef", ("w8a8",), (2, 4), 8, 4, 16)
+TARGET = Target("0123456789abcdef", ("w8a8",), (1, 2, 4), 8, 4, 16, 2)
 
 
 def lines(name: str) -> list[dict]:
@@ -40,11 +40,17 @@ def test_a_handoff_is_read_and_written_byte_for_byte(case: dict) -> None:
     body = base64.b64decode(case["body"])
     request, state = decode_handoff(body, TARGET)
     assert request.model_dump(exclude_none=True) == case["request"]
-    wire = torch.float16 if case["dtype"] == "F16" else torch.float32
+    wire = torch.float32 if case["dtype"] == "F32" else torch.float16
+    values = torch.tensor(case["last_values"]).view(3, 4)
     assert torch.equal(state.hidden, torch.tensor(case["hidden"]).to(wire).float().view(3, 8))
-    assert torch.equal(state.values[1], torch.tensor(case["last_values"]).to(wire).float().view(3, 4))
+    assert torch.equal(state.inner[1], torch.tensor(case["inner"]).to(wire).float().view(3, 8))
+    if case["dtype"] == "I8":
+        step = values.view(3, 2, 2).abs().amax(2, keepdim=True) / 127
+        assert ((state.values[1] - values).view(3, 2, 2).abs() <= 0.501 * step).all()
+    else:
+        assert torch.equal(state.values[1], values.to(wire).float())
     text = json.dumps(case["request"], separators=(",", ":"), ensure_ascii=False)
-    made = encode_handoff(state, text, request.token_ids, TARGET.fingerprint, "w8a8", case["dtype"])
+    made = encode_handoff(state, text, request.token_ids, TARGET.fingerprint, "w8a8", case["dtype"], 2)
     assert made == body
 
 

@@ -194,15 +194,16 @@ def test_a_shallow_exits_blocks_serve_the_deeper_ones(model: NestedModel) -> Non
 
 def test_of_a_handoff_what_is_proven_is_kept_and_of_foreign_arithmetic_nothing(model: NestedModel) -> None:
     ids = [3 + i % 50 for i in range(70)]
-    for own, wanted in ((False, [0, 0, 0]), (True, [0, 2, 2])):
+    inner = {EXITS[0]: state_of(model, ids[:66], EXITS[0]).hidden}
+    for own, brings, wanted in ((False, inner, [0, 0, 0]), (True, {}, [0, 2, 2]), (True, inner, [2, 2, 2])):
         held = cache()
         engine = scheduler(model, cache=held)
-        state = replace(state_of(model, ids[:66], EXITS[1]), own=own)
+        state = replace(state_of(model, ids[:66], EXITS[1]), own=own, inner=brings)
         answer = Answer(engine, Job(ids, 4, 3, cache=OWNER), state)
         finish(engine)
         keys = held.chain(OWNER).upto(ids, 2)
         assert [len(held.leading(keys, k)) for k in EXITS] == wanted
-        assert answer.end.cached_tokens == 66
+        assert answer.end.cached_tokens == 0  # its deepest segment was computed
         again = Answer(engine, Job(ids, 4, 3, cache=OWNER), state)
         finish(engine)
         assert again.ids == answer.ids

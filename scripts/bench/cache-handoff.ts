@@ -1,7 +1,7 @@
 /** A prompt at the embedded origin: read from its token ids, or resumed from what the edge has computed. */
 import { type GenerationRequest, generationRequestSchema } from "../../src/generation.ts";
 import { startNodeEngine, type NodeEngine } from "../../src/model/node-client.ts";
-import { decodeHandoff, encodeHandoff, handoffBytes, handoffTarget } from "../../src/origin/handoff-codec.ts";
+import { decodeHandoff, encodeHandoff, EXACT, handoffBytes, handoffTarget } from "../../src/origin/handoff-codec.ts";
 import type { BenchModel } from "./models.ts";
 import { difference, median } from "./rounds.ts";
 
@@ -52,7 +52,7 @@ async function measure(engine: NodeEngine, { name }: BenchModel, exit: number, t
       stop_token_ids: [],
     });
     const state = await engine.prefill(ids, exit, never);
-    bytes = handoffBytes(state);
+    bytes = handoffBytes(state, request, EXACT);
     text.push(await timed(() => first(engine, request)));
     resumed.push(
       await timed(async () => {

@@ -11,7 +11,8 @@
  * Little-endian, as every machine that runs workerd or Node is.
  */
 import { fromHex, sha256, toHex } from "../bytes.ts";
-import { floatToHalf, halfToFloat } from "../float16.ts";
+import { floatsOf, halvesOf } from "../float16.ts";
+import { fromInt8, toInt8 } from "../int8-rows.ts";
 import { BLOCK_TOKENS, type SegmentRows } from "../model/segment-state.ts";
 
 /** How values are stored. F32 is exact. */
@@ -51,10 +52,6 @@ const KEY_AT = 16;
 const DIGEST_AT = 48;
 /** Bytes of a sealed block's header; a multiple of 8, so that the payload can be viewed in place. */
 export const HEADER_BYTES = 80;
-/** Largest integer of an I8 value: -128 is not used, so that signs are symmetric. */
-const I8_MAX = 127;
-/** Largest half: beyond it a value would become infinite. */
-const HALF_MAX = 65_504;
 
 /** Bytes of a block's payload. */
 export function payloadBytes({ width, heads, headDim, layers }: BlockShape, dtype: BlockDtype): number {
@@ -79,19 +76,15 @@ export function packBlock(
     payload.set(bytes, offset);
     offset += bytes.length;
   };
-  const half = (values: Float32Array): void => {
-    const halves = new Uint16Array(values.length);
-    floatToHalf(values.some((value) => Math.abs(value) > HALF_MAX) ? values.map(clamped) : values, halves);
-    add(new Uint8Array(halves.buffer));
-  };
+  const half = (values: Float32Array): void => add(new Uint8Array(halvesOf(values).buffer));
   const whole = (values: Float32Array): void =>
     add(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  const integers = (values: Float32Array): void => {
-    const { scales, quantised } = quantise(values, shape.headDim);
+  const perHead = (values: Float32Array): void => {
+    const { scales, integers } = toInt8(values, shape.headDim);
     whole(scales);
-    add(new Uint8Array(quantised.buffer));
+    add(new Uint8Array(integers.buffer));
   };
-  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, integers] }[dtype] as [
+  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, perHead] }[dtype] as [
     (values: Float32Array) => void,
     (values: Float32Array) => void,
   ];
@@ -114,18 +107,17 @@ export function unpackBlock({ dtype, payload }: PackedBlock, shape: BlockShape):
     return floats;
   };
   const half = (length: number): Float32Array => {
-    const floats = new Float32Array(length);
-    halfToFloat(new Uint16Array(payload.buffer, offset, length), floats);
+    const floats = floatsOf(new Uint16Array(payload.buffer, offset, length));
     offset += length * Uint16Array.BYTES_PER_ELEMENT;
     return floats;
   };
-  const integers = (length: number): Float32Array => {
+  const perHead = (length: number): Float32Array => {
     const scales = whole(length / shape.headDim);
-    const quantised = new Int8Array(payload.buffer, offset, length);
+    const integers = new Int8Array(payload.buffer, offset, length);
     offset += length;
-    return Float32Array.from(quantised, (value, at) => value * (scales[Math.floor(at / shape.headDim)] ?? 0));
+    return fromInt8({ scales, integers }, shape.headDim);
   };
-  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, integers] }[dtype] as [
+  const [hidden, part] = { F32: [whole, whole], F16: [half, half], I8: [half, perHead] }[dtype] as [
     (length: number) => Float32Array,
     (length: number) => Float32Array,
   ];
@@ -183,28 +175,10 @@ export async function openBlock(bytes: Uint8Array, label: BlockLabel, shape: Blo
   return [hidden, ...keys, ...values].every((row) => row === null || row.every(Number.isFinite)) ? block : null;
 }
 
-const clamped = (value: number): number => Math.min(Math.max(value, -HALF_MAX), HALF_MAX);
-
 /** SHA-256 of everything but the digest itself. */
 function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   const text = new Uint8Array(bytes.length - (HEADER_BYTES - DIGEST_AT));
   text.set(bytes.subarray(0, DIGEST_AT));
   text.set(bytes.subarray(HEADER_BYTES), DIGEST_AT);
   return sha256(text);
-}
-
-/** Symmetric integers, one scale a token and head. */
-function quantise(values: Float32Array, headDim: number): { scales: Float32Array; quantised: Int8Array } {
-  const scales = new Float32Array(values.length / headDim);
-  const quantised = new Int8Array(values.length);
-  for (let row = 0; row < scales.length; row++) {
-    let largest = 0;
-    for (let at = row * headDim; at < (row + 1) * headDim; at++) largest = Math.max(largest, Math.abs(values[at] ?? 0));
-    const scale = largest / I8_MAX;
-    scales[row] = scale;
-    for (let at = row * headDim; at < (row + 1) * headDim; at++) {
-      quantised[at] = scale === 0 ? 0 : Math.round((values[at] ?? 0) / scale);
-    }
-  }
-  return { scales, quantised };
 }

@@ -1,6 +1,6 @@
 /** One job on the loaded engine, as a byte stream that computes a token when it is read. */
 import { encodeHandoff } from "../origin/handoff-codec.ts";
-import { addSpent, type GenerationRequest } from "../generation.ts";
+import { addSpent, afterPart, type GenerationRequest } from "../generation.ts";
 import type { generate } from "../model/generate.ts";
 import type { Sequence } from "../model/sequence.ts";
 import { encodeFrame, encodeJsonFrame, FRAME_HANDOFF } from "./frames.ts";
@@ -73,7 +73,7 @@ async function* jobFrames(
         if (settled) yield verdictFrame(settled, null);
         if (next.value.type === "token") hooks.onToken();
         else hooks.onAnswer(sequence, request);
-        yield encodeJsonFrame(next.value.type === "end" && before ? addSpent(before, next.value) : next.value);
+        yield encodeJsonFrame(before ? afterPart(before, next.value) : next.value);
       }
       if (next.value.type === "end") return;
       spent = before ? addSpent(before, next.value) : next.value;

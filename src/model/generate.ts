@@ -51,7 +51,7 @@ export interface GenerationOutcome {
  * `sequence` holds a prefix of `request.token_ids`; the rest is appended and read. It is new (empty), imported from a
  * handoff (its states are continued as they are), or warm: a cache has filled it, or a caller that kept it from an earlier turn calls
  * `sequence.retarget(request.token_ids)` first. `usage.prompt_tokens` leaves `answer_tokens` out; `cached_tokens` is the
- * number of prompt positions whose state up to the exit was there already (T of a handoff, if the prompt is not shorter).
+ * number of prompt positions of which every layer up to the exit was there already.
  *
  * Leaving the loop early (`return`, `throw`, abort) stops the compute within one token; the sequence stays usable.
  * With `yield*` the caller gets the outcome as the value of the expression. `timings.queue_ms` is 0: waiting for a
@@ -137,10 +137,10 @@ export async function* generate(
   }
 }
 
-/** Leading positions that were there before this generation: all layers of them, or a handoff. */
+/** Leading positions of which every layer was there before this generation. */
 function heldPositions(engine: Engine, sequence: Sequence, exit: number): number {
   const computed = engine.exits.flatMap((last, segment) => (last <= exit ? [sequence.computed(segment)] : []));
-  return Math.max(Math.min(...computed), sequence.handedOver);
+  return Math.min(...computed);
 }
 
 /** Makes `sequence` hold `ids`, of which it holds a prefix. */

@@ -6,7 +6,7 @@ import { HandoffError } from "./errors.ts";
 /** @param foreign numerics accepted besides the bundle's own. @throws HandoffError naming the fault. */
 export function checkHandoff(bundle: Bundle, handoff: Handoff, foreign: readonly Numerics[]): void {
   const { hidden_size, kv_heads, head_dim, context_length } = bundle.shape;
-  const { positions, inputIds, hiddenState, pastK, pastV } = handoff;
+  const { positions, inputIds, hiddenState, innerHidden, pastK, pastV } = handoff;
   const kvWidth = kv_heads * head_dim;
   if (handoff.fingerprint !== bundle.fingerprint) {
     throw new HandoffError("fingerprint", `handoff of ${handoff.fingerprint}, this is ${bundle.fingerprint}`);
@@ -19,6 +19,14 @@ export function checkHandoff(bundle: Bundle, handoff: Handoff, foreign: readonly
   }
   if (!Number.isInteger(positions) || positions < 1 || hiddenState.length !== positions * hidden_size) {
     throw new HandoffError("shape", `hidden_state of ${hiddenState.length} values is not [T >= 1, ${hidden_size}]`);
+  }
+  for (const [layer, rows] of innerHidden) {
+    if (layer >= handoff.exitLayer || !bundle.exits.includes(layer)) {
+      throw new HandoffError("exit", `layer ${layer} is no exit below ${handoff.exitLayer}`);
+    }
+    if (rows.length !== hiddenState.length) {
+      throw new HandoffError("shape", `hidden states after layer ${layer} are not [${positions}, ${hidden_size}]`);
+    }
   }
   if (inputIds.length < positions || inputIds.length > context_length) {
     throw new HandoffError("length", `${inputIds.length} ids with ${positions} states, context ${context_length}`);

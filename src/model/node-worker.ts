@@ -157,6 +157,8 @@ async function prefill(engine: Engine, call: Extract<Call, { type: "prefill" }>)
 function buffersOf(answer: Answer): ArrayBuffer[] {
   if (answer.type === "blocks") return answer.sealed.map(({ buffer }) => buffer);
   if (answer.type !== "handoff") return [];
-  const { inputIds, hiddenState, pastK, pastV } = answer.handoff;
-  return [inputIds, hiddenState, ...pastK, ...pastV].map((array) => array.buffer as ArrayBuffer);
+  const { inputIds, hiddenState, innerHidden, pastK, pastV } = answer.handoff;
+  return [inputIds, hiddenState, ...innerHidden.values(), ...pastK, ...pastV].map(
+    (array) => array.buffer as ArrayBuffer,
+  );
 }

@@ -9,7 +9,6 @@ export class Sequence {
   readonly bundle: Bundle;
   readonly #ids: number[] = [];
   readonly #segments: readonly SegmentState[];
-  #handedOver = 0;
 
   /** An empty sequence for every segment of `bundle`; memory for a segment is taken when it is first computed. */
   constructor(bundle: Bundle) {
@@ -42,11 +41,6 @@ export class Sequence {
     const id = this.#ids[position];
     if (id === undefined) throw new RangeError(`position ${position} of a sequence of ${this.length}`);
     return id;
-  }
-
-  /** Leading positions that came in a handoff: computed elsewhere for the same answer. */
-  get handedOver(): number {
-    return this.#handedOver;
   }
 
   /** Bytes of kvCache and hidden states held. */
@@ -139,15 +133,18 @@ export class Sequence {
   }
 
   /**
-   * The state after layers 1..exit of every position that has it, as copies.
+   * The state after layers 1..exit of the positions that have it, as copies.
    *
+   * @param most positions at most
    * @throws EngineError `unknown_exit`, `no_state`.
    */
-  export(exit: number): Handoff {
+  export(exit: number, most = Infinity): Handoff {
     const last = this.bundle.exits.indexOf(exit);
     if (last < 0) throw new EngineError("unknown_exit", `layer ${exit} is not an exit of this bundle`);
     const { kv_heads, head_dim } = this.bundle.shape;
-    const positions = Math.min(...this.#segments.slice(0, last + 1).map((segment) => segment.computed));
+    const below = this.#segments.slice(0, last);
+    const positions = Math.min(most, ...[...below, this.#segment(last)].map((segment) => segment.computed));
+    const whole = below.filter(({ hiddenFrom }) => hiddenFrom === 0);
     const end = positions * kv_heads * head_dim;
     const layers = this.#segments.slice(0, last + 1).flatMap((segment) => {
       const { firstLayer, lastLayer } = segment.shape;
@@ -160,6 +157,7 @@ export class Sequence {
       positions,
       inputIds: Int32Array.from(this.#ids),
       hiddenState: this.hidden(last, 0, positions).slice(),
+      innerHidden: new Map(whole.map((segment) => [segment.shape.lastLayer, segment.hidden(0, positions).slice()])),
       pastK: layers.map(({ keys }) => keys.slice(0, end)),
       pastV: layers.map(({ values }) => values.slice(0, end)),
     };
@@ -184,14 +182,13 @@ export class Sequence {
       const { firstLayer, lastLayer } = segment.shape;
       if (lastLayer > handoff.exitLayer) break;
       const rows = {
-        hidden: lastLayer === handoff.exitLayer ? handoff.hiddenState : null,
+        hidden: lastLayer === handoff.exitLayer ? handoff.hiddenState : (handoff.innerHidden.get(lastLayer) ?? null),
         keys: handoff.pastK.slice(firstLayer - 1, lastLayer),
         values: handoff.pastV.slice(firstLayer - 1, lastLayer),
       };
       segment.append(handoff.positions, rows, 0);
       if (rows.hidden !== null && handoff.numerics === bundle.numerics) segment.vouch(aligned);
     }
-    sequence.#handedOver = handoff.positions;
     return sequence;
   }
 

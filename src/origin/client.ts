@@ -5,7 +5,7 @@
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
-import { encodeHandoff, handoffBytes } from "./handoff-codec.ts";
+import { encodeHandoff, EXACT, handoffBytes, type WireFormat } from "./handoff-codec.ts";
 import { OriginError } from "./origin-error.ts";
 import {
   errorBodySchema,
@@ -28,7 +28,6 @@ import {
   type TransferInputs,
   type TransferMode,
 } from "./transfer.ts";
-import type { WireDtype } from "./wire-tensors.ts";
 
 /** Bytes of an answer that is no stream: info and refusals take under 2 KB. */
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -42,8 +41,8 @@ export interface OriginClientOptions {
   readonly secret: string;
   readonly fetch?: typeof fetch;
   readonly timeouts?: Partial<OriginTimeouts>;
-  /** Of hidden states and kvCache on the wire. F32 (default) resumes exactly, F16 halves the bytes. */
-  readonly wireDtype?: WireDtype;
+  /** Of handoffs; default `EXACT`. */
+  readonly wire?: WireFormat;
   /** What is known of the link; measured by every request. Default: nothing, and every handoff is sent. */
   readonly link?: LinkMeter;
   /** Default `auto`. */
@@ -79,6 +78,7 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   const send = options.fetch ?? ((input, init) => fetch(input, init));
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const link = options.link ?? new LinkMeter();
+  const wire = options.wire ?? EXACT;
 
   function worthSending(handoff: Handoff, bytes: number): boolean {
     const inputs: TransferInputs = {
@@ -142,9 +142,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
 
   return {
     async generate(request, handoff, signal) {
-      const bytes = handoff === null ? 0 : handoffBytes(handoff, options.wireDtype);
+      const bytes = handoff === null ? 0 : handoffBytes(handoff, request, wire);
       if (handoff !== null && worthSending(handoff, bytes)) {
-        const body = encodeHandoff(handoff, request, options.wireDtype);
+        const body = encodeHandoff(handoff, request, wire);
         try {
           return await start(request, body, SAFETENSORS_TYPE, signal);
         } catch (error) {

@@ -1,11 +1,6 @@
 /**
- * Handoff + generation request ⇄ safetensors bytes (the body of a resumed `POST /v1/generate`).
- *
- *   __metadata__    protocol, request (JSON), fingerprint, numerics, exit_layer of the sender
- *   input_ids       I32 [N]                 the request's token_ids
- *   hidden_state    F16|F32 [T, d]          1 ≤ T ≤ N
- *   past_k.i        F16|F32 [T, Hkv·Dh]     i = 0 … exit_layer-1
- *   past_v.i        F16|F32 [T, Hkv·Dh]
+ * Handoff + generation request ⇄ safetensors bytes (the body of a resumed `POST /v1/generate`); docs/protocol.md has
+ * the layout.
  */
 import type { GenerationRequest } from "../generation.ts";
 import type { Handoff, Numerics } from "../handoff.ts";
@@ -19,7 +14,17 @@ import {
   type TensorEntry,
   writeSafetensors,
 } from "./safetensors.ts";
-import { bytesOf, checkFloats, floatBytes, readFloats, readInts, type WireDtype } from "./wire-tensors.ts";
+import {
+  bytesOf,
+  checkTensor,
+  floatTensor,
+  readFloats,
+  readInts,
+  SCALES_SUFFIX,
+  stateTensors,
+  WIRE_DTYPES,
+  type WireDtype,
+} from "./wire-tensors.ts";
 
 /** What a receiver can resume: its own checkpoint's shape. */
 export interface HandoffTarget {
@@ -31,6 +36,8 @@ export interface HandoffTarget {
   readonly hiddenSize: number;
   /** Hkv·Dh. */
   readonly kvSize: number;
+  /** Hkv. */
+  readonly kvHeads: number;
   readonly vocabSize: number;
 }
 
@@ -49,6 +56,7 @@ export function handoffTarget({ fingerprint, numerics, shape }: Described, exits
     exits,
     hiddenSize: shape.hidden_size,
     kvSize: shape.kv_heads * shape.head_dim,
+    kvHeads: shape.kv_heads,
     vocabSize: shape.vocab_size,
   };
 }
@@ -59,41 +67,63 @@ export interface DecodedHandoff {
   readonly request: GenerationRequest;
 }
 
+/** How a handoff is written. F32 resumes exactly, F16 halves the bytes, I8 takes about a third. */
+export interface WireFormat {
+  readonly dtype: WireDtype;
+  /** Hkv: in I8 each head of a token has a scale. */
+  readonly kvHeads: number;
+}
+export const EXACT: WireFormat = { dtype: "F32", kvHeads: 1 };
+
 /** Name of a layer's tensor, i = 0-based layer index. */
 const layerName = (part: "past_k" | "past_v", i: number): string => `${part}.${i}`;
+const HIDDEN = "hidden_state";
 
 /** Bytes of a handoff's tensors on the wire, without the header. */
-export function handoffBytes({ inputIds, hiddenState, pastK, pastV }: Handoff, dtype: WireDtype = "F32"): number {
-  const floats = [hiddenState, ...pastK, ...pastV].reduce((sum, { length }) => sum + length, 0);
-  return inputIds.byteLength + floats * (dtype === "F32" ? 4 : 2);
+export function handoffBytes(handoff: Handoff, request: GenerationRequest, { dtype, kvHeads }: WireFormat): number {
+  const { inputIds, hiddenState, pastK, pastV, positions } = handoff;
+  const size = { F32: 4, F16: 2, I8: 1 }[dtype];
+  const rows = 1 + innerOf(handoff, request).length;
+  const scales = dtype === "I8" ? 4 * positions * kvHeads * (pastK.length + pastV.length) : 0;
+  const state = [...pastK, ...pastV].reduce((sum, { length }) => sum + size * length, scales);
+  return inputIds.byteLength + rows * hiddenState.length * Math.max(size, 2) + state;
+}
+
+/** Hidden states for the receiver's cache, which only a request that names a scope may fill. */
+function innerOf({ innerHidden }: Handoff, { cache }: GenerationRequest): [number, Float32Array][] {
+  return cache === undefined ? [] : [...innerHidden];
 }
 
 /**
  * Writes a body.
- * @param dtype F32 resumes exactly; F16 halves the bytes.
  * @throws {RangeError} when the handoff contradicts itself or the request: a bug of the sender.
  */
 export function encodeHandoff(
   handoff: Handoff,
   request: GenerationRequest,
-  dtype: WireDtype = "F32",
+  format: WireFormat = EXACT,
 ): Uint8Array<ArrayBuffer> {
   const { exitLayer, positions, inputIds, hiddenState, pastK, pastV } = handoff;
   if (exitLayer > MAX_LAYERS || pastK.length !== exitLayer || pastV.length !== exitLayer) {
     throw new RangeError(`handoff after layer ${exitLayer} has ${pastK.length} keys and ${pastV.length} values`);
   }
   if (!sameIds(inputIds, request.token_ids)) throw new RangeError("handoff and request differ in their token ids");
-  const floats = (name: string, values: Float32Array): TensorEntry => {
+  const checked = (name: string, values: Float32Array): Float32Array => {
     if (positions < 1 || values.length % positions !== 0) {
       throw new RangeError(`${name} does not hold ${positions} rows`);
     }
-    return { name, dtype, shape: [positions, values.length / positions], bytes: floatBytes(values, dtype) };
+    return values;
   };
+  const hidden = (name: string, rows: Float32Array): TensorEntry =>
+    floatTensor(name, checked(name, rows), positions, format.dtype === "F32" ? "F32" : "F16"); // [T, d]
+  const state = (part: "past_k" | "past_v") => (rows: Float32Array, i: number) =>
+    stateTensors(layerName(part, i), checked(layerName(part, i), rows), positions, format); // [T, Hkv·Dh]
   const tensors: TensorEntry[] = [
     { name: "input_ids", dtype: "I32", shape: [inputIds.length], bytes: bytesOf(inputIds) },
-    floats("hidden_state", hiddenState), // [T, d]
-    ...pastK.map((keys, i) => floats(layerName("past_k", i), keys)), // [T, Hkv·Dh]
-    ...pastV.map((values, i) => floats(layerName("past_v", i), values)), // [T, Hkv·Dh]
+    hidden(HIDDEN, hiddenState),
+    ...innerOf(handoff, request).map(([layer, rows]) => hidden(`${HIDDEN}.${layer}`, rows)),
+    ...pastK.flatMap(state("past_k")),
+    ...pastV.flatMap(state("past_v")),
   ];
   const metadata = {
     protocol: ORIGIN_PROTOCOL,
@@ -122,26 +152,33 @@ export function decodeHandoff(body: Uint8Array, target: HandoffTarget): DecodedH
   if (!target.exits.includes(exitLayer) || exitLayer > request.exit_layer) {
     throw new HandoffRefusal("handoff_exit_mismatch", `no way from layer ${exitLayer} to ${request.exit_layer}`);
   }
-  const names = ["hidden_state", ...layerNames("past_k", exitLayer), ...layerNames("past_v", exitLayer)];
+  const inner = target.exits.filter((exit) => exit < exitLayer && tensors.has(`${HIDDEN}.${exit}`));
+  const hiddenNames = [HIDDEN, ...inner.map((exit) => `${HIDDEN}.${exit}`)];
+  const stateNames = [...layerNames("past_k", exitLayer), ...layerNames("past_v", exitLayer)];
+  const scaleNames = stateNames.flatMap((name) => (tensors.get(name)?.dtype === "I8" ? [name + SCALES_SUFFIX] : []));
+  const known = new Set(["input_ids", ...hiddenNames, ...stateNames, ...scaleNames]);
   for (const name of tensors.keys()) {
-    if (name !== "input_ids" && !names.includes(name)) throw malformed(`unknown tensor ${name.slice(0, 64)}`);
+    if (!known.has(name)) throw malformed(`unknown tensor ${name.slice(0, 64)}`);
   }
   const inputIds = readIds(find(tensors, "input_ids"), request, target.vocabSize); // [N]
-  const positions = find(tensors, "hidden_state").shape[0] ?? 0; // T
+  const positions = find(tensors, HIDDEN).shape[0] ?? 0; // T
   if (positions < 1 || positions > inputIds.length) {
     throw new HandoffRefusal("handoff_length_mismatch", `${positions} positions for ${inputIds.length} ids`);
   }
-  for (const name of names) {
-    checkFloats(find(tensors, name), positions, name === "hidden_state" ? target.hiddenSize : target.kvSize);
-  }
-  const floats = (name: string): Float32Array => readFloats(find(tensors, name));
+  const { hiddenSize, kvSize, kvHeads } = target;
+  for (const name of hiddenNames) checkTensor(find(tensors, name), positions, hiddenSize, ["F16", "F32"]);
+  for (const name of stateNames) checkTensor(find(tensors, name), positions, kvSize, WIRE_DTYPES);
+  for (const name of scaleNames) checkTensor(find(tensors, name), positions, kvHeads, ["F32"]);
+  const floats = (name: string): Float32Array =>
+    readFloats(find(tensors, name), tensors.get(name + SCALES_SUFFIX) ?? null);
   const handoff: Handoff = {
     fingerprint,
     numerics,
     exitLayer,
     positions,
     inputIds,
-    hiddenState: floats("hidden_state"),
+    hiddenState: floats(HIDDEN),
+    innerHidden: new Map(inner.map((exit) => [exit, floats(`${HIDDEN}.${exit}`)])),
     pastK: layerNames("past_k", exitLayer).map(floats),
     pastV: layerNames("past_v", exitLayer).map(floats),
   };

@@ -11,8 +11,8 @@ import { MAX_HEADER_BYTES, MAX_LAYERS } from "./protocol.ts";
 const LENGTH_BYTES = 8;
 /** Data starts at a multiple of this, so that every element type can be viewed in place. */
 const ALIGNMENT = 8;
-/** `__metadata__`, ids, hidden state, and keys and values of every layer. */
-const MAX_ENTRIES = 3 + 2 * MAX_LAYERS;
+/** `__metadata__`, ids, and of every layer hidden states, keys and values, and the scales of these. */
+const MAX_ENTRIES = 2 + 5 * MAX_LAYERS;
 /** No tensor of ours has more than two dimensions; the format's own are small too. */
 const MAX_RANK = 4;
 

@@ -14,6 +14,7 @@ import type { Handoff } from "../../src/handoff.ts";
 import { type NodeEngine, startNodeEngine } from "../../src/model/node-client.ts";
 import { createOriginClient, type OriginClient } from "../../src/origin/client.ts";
 import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
+import type { WireDtype } from "../../src/origin/wire-tensors.ts";
 import {
   MAX_BODY_BYTES,
   METRIC_CAPACITY,
@@ -174,17 +175,19 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
     it("resumes to the tokens that token ids give", async () => {
       const wanted = tokensOf(await answer(asking()));
       const failures: unknown[] = [];
-      const strict = (wireDtype: "F16" | "F32") =>
+      const strict = (dtype: WireDtype) =>
         createOriginClient({
           url: origin.url,
           secret: origin.secret,
-          wireDtype,
+          wire: { dtype, kvHeads: engine.bundle.shape.kv_heads },
           onHandoffRefused: (e) => failures.push(e),
         });
       const events = await answer(asking(), handoff, strict("F32"));
       expectSameTokens(tokensOf(events), wanted);
-      expect(events.at(-1)).toMatchObject({ usage: { prompt_tokens: PROMPT_TOKENS, cached_tokens: PROMPT_TOKENS } });
-      expect(tokensOf(await answer(asking(), handoff, strict("F16")))).toHaveLength(16);
+      expect(events.at(-1)).toMatchObject({ usage: { prompt_tokens: PROMPT_TOKENS, cached_tokens: 0 } }); // deeper layers were computed
+      for (const dtype of ["F16", "I8"] as const) {
+        expect(tokensOf(await answer(asking(), handoff, strict(dtype)))).toHaveLength(16);
+      }
       expect(failures).toEqual([]);
     });
 
@@ -194,12 +197,23 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       const part = { ...handoff, inputIds: Int32Array.from(longer) };
       const events = await answer(asking({ token_ids: longer }), part);
       expectSameTokens(tokensOf(events), wanted);
-      expect(events.at(-1)).toMatchObject({ usage: { cached_tokens: PROMPT_TOKENS } });
     });
 
     it("goes on at the exit that the state is of", async () => {
       const shallow = { exit_layer: handoff.exitLayer };
-      expectSameTokens(tokensOf(await answer(asking(shallow), handoff)), tokensOf(await answer(asking(shallow))));
+      const events = await answer(asking(shallow), handoff);
+      expectSameTokens(tokensOf(events), tokensOf(await answer(asking(shallow))));
+      expect(events.at(-1)).toMatchObject({ usage: { cached_tokens: PROMPT_TOKENS } });
+    });
+
+    it("resumes a state that brings hidden states of its inner exits", async () => {
+      const deep = await engine.prefill(prompt, info.exits[1]!, new AbortController().signal);
+      expect([...deep.innerHidden.keys()]).toEqual([info.exits[0]]);
+      const cached = asking({ cache: { scope: "acme/0", shared_tokens: 0, continued: false } });
+      const failures: unknown[] = [];
+      const strict = createOriginClient({ ...origin, onHandoffRefused: (error) => failures.push(error) });
+      expectSameTokens(tokensOf(await answer(cached, deep, strict)), tokensOf(await answer(asking())));
+      expect(failures).toEqual([]);
     });
 
     const edited = (from: string, to: string): Uint8Array<ArrayBuffer> => {

@@ -87,7 +87,7 @@ export class Conversations {
     const tokens: GreedyToken[] = [];
     for await (const event of cachedGenerate(this.#engine, tier, sequence, request, never)) {
       if (event.type === "end") {
-        this.cached += sequence.handedOver > 0 ? 0 : event.usage.cached_tokens;
+        this.cached += event.usage.cached_tokens;
         continue;
       }
       const [best, second] = event.top_logprobs ?? [];

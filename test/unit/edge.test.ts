@@ -198,6 +198,7 @@ describe("a job", () => {
     exits: bundle.exits,
     hiddenSize: WIDTH,
     kvSize: KV_WIDTH,
+    kvHeads: 1,
     vocabSize: VOCABULARY,
   });
   const eventsOf = (frames: readonly Frame[]) =>

@@ -30,6 +30,7 @@ const handoff: Handoff = {
   positions: 2,
   inputIds: Int32Array.from(request.token_ids),
   hiddenState: Float32Array.from([1, 2, 3, 4]),
+  innerHidden: new Map(),
   pastK: [Float32Array.from([5, 6])],
   pastV: [Float32Array.from([7, 8])],
 };
@@ -119,6 +120,7 @@ describe("origin client, good servers", () => {
         exits: [1, 12],
         hiddenSize: 2,
         kvSize: 1,
+        kvHeads: 1,
         vocabSize: 9,
       };
       seen.push(verdict.ok, req.headers["content-type"], decodeHandoff(await readBody(req), target));

@@ -2,10 +2,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { GREEDY, type GenerationRequest } from "../../src/generation.ts";
 import type { Handoff, Numerics } from "../../src/handoff.ts";
-import { decodeHandoff, encodeHandoff, type HandoffTarget } from "../../src/origin/handoff-codec.ts";
+import { decodeHandoff, encodeHandoff, handoffBytes, type HandoffTarget } from "../../src/origin/handoff-codec.ts";
 import { HandoffRefusal } from "../../src/origin/handoff-refusal.ts";
 import { HANDOFF_REFUSAL_CODES, MAX_HEADER_BYTES } from "../../src/origin/protocol.ts";
-import { readSafetensors, SafetensorsError, writeSafetensors } from "../../src/origin/safetensors.ts";
+import { readSafetensors, SafetensorsError, type TensorEntry, writeSafetensors } from "../../src/origin/safetensors.ts";
+import { WIRE_DTYPES } from "../../src/origin/wire-tensors.ts";
 
 const VOCAB = 4096;
 const FINGERPRINT = "0123456789abcdef";
@@ -16,6 +17,8 @@ interface Case {
   readonly target: HandoffTarget;
 }
 
+const F16 = { dtype: "F16", kvHeads: 1 } as const;
+
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });
 
 const cases: fc.Arbitrary<Case> = fc
@@ -24,53 +27,72 @@ const cases: fc.Arbitrary<Case> = fc
     positions: fc.integer({ min: 1, max: 5 }),
     more: fc.integer({ min: 0, max: 3 }),
     hiddenSize: fc.integer({ min: 1, max: 6 }),
-    kvSize: fc.integer({ min: 1, max: 4 }),
+    kvHeads: fc.integer({ min: 1, max: 2 }),
+    headDim: fc.integer({ min: 1, max: 2 }),
     numerics: fc.constantFrom<Numerics>("w8a8", "fp32", "bf16"),
     requestId: fc.string({ minLength: 1, maxLength: 40, unit: "binary" }),
   })
-  .chain(({ exitLayer, positions, more, hiddenSize, kvSize, numerics, requestId }) => {
+  .chain(({ exitLayer, positions, more, hiddenSize, kvHeads, headDim, numerics, requestId }) => {
+    const kvSize = kvHeads * headDim;
     const rows = (columns: number) =>
       fc
         .array(finite, { minLength: positions * columns, maxLength: positions * columns })
         .map((values) => Float32Array.from(values));
     const layers = fc.array(rows(kvSize), { minLength: exitLayer, maxLength: exitLayer });
     const ids = fc.array(fc.nat(VOCAB - 1), { minLength: positions + more, maxLength: positions + more });
-    return fc.tuple(ids, rows(hiddenSize), layers, layers).map(([tokenIds, hiddenState, pastK, pastV]): Case => ({
-      handoff: {
-        fingerprint: FINGERPRINT,
-        numerics,
-        exitLayer,
-        positions,
-        inputIds: Int32Array.from(tokenIds),
-        hiddenState,
-        pastK,
-        pastV,
-      },
-      request: {
-        request_id: requestId,
-        token_ids: tokenIds,
-        answer_tokens: 0,
-        exit_layer: 8,
-        max_tokens: 5,
-        sampling: { ...GREEDY, seed: 7 },
-        top_logprobs: 0,
-        stop_token_ids: [2],
-      },
-      target: {
-        fingerprint: FINGERPRINT,
-        numerics: [numerics],
-        exits: [1, 2, 3, 4, 8],
-        hiddenSize,
-        kvSize,
-        vocabSize: VOCAB,
-      },
-    }));
+    const innerHidden = fc
+      .subarray([1, 2, 3].filter((exit) => exit < exitLayer))
+      .chain((exits) => fc.tuple(...exits.map((exit) => rows(hiddenSize).map((of) => [exit, of] as const))));
+    return fc
+      .tuple(ids, rows(hiddenSize), layers, layers, innerHidden)
+      .map(([tokenIds, hiddenState, pastK, pastV, inner]): Case => ({
+        handoff: {
+          fingerprint: FINGERPRINT,
+          numerics,
+          exitLayer,
+          positions,
+          inputIds: Int32Array.from(tokenIds),
+          hiddenState,
+          innerHidden: new Map(inner),
+          pastK,
+          pastV,
+        },
+        request: {
+          request_id: requestId,
+          token_ids: tokenIds,
+          answer_tokens: 0,
+          exit_layer: 8,
+          max_tokens: 5,
+          sampling: { ...GREEDY, seed: 7 },
+          top_logprobs: 0,
+          stop_token_ids: [2],
+          cache: { scope: "acme/0", shared_tokens: 0, continued: false },
+        },
+        target: {
+          fingerprint: FINGERPRINT,
+          numerics: [numerics],
+          exits: [1, 2, 3, 4, 8],
+          hiddenSize,
+          kvSize,
+          kvHeads,
+          vocabSize: VOCAB,
+        },
+      }));
   });
 
 /** One case that does not change, for refusals by name. */
 const fixed: Case = {
   ...fc.sample(cases, { numRuns: 1, seed: 1 })[0]!,
 };
+
+/** Numbers of a size that states have. */
+const small = (value: number): number => value % 2048;
+const tame = (handoff: Handoff): Handoff => ({
+  ...handoff,
+  hiddenState: handoff.hiddenState.map(small),
+  pastK: handoff.pastK.map((rows) => rows.map(small)),
+  pastV: handoff.pastV.map((rows) => rows.map(small)),
+});
 
 /** @returns the refusal's code, or "accepted"; anything else that is thrown fails the test. */
 function outcome(body: Uint8Array, target: HandoffTarget): string {
@@ -118,6 +140,7 @@ describe("handoff codec", () => {
       exits: [1, 3],
       hiddenSize: 2,
       kvSize: 1,
+      kvHeads: 1,
       vocabSize: 9,
     } as const;
     const { handoff, request } = decodeHandoff(Buffer.from(WRITTEN_BY_PYTHON, "base64"), target);
@@ -129,6 +152,7 @@ describe("handoff codec", () => {
       positions: 2,
       inputIds: Int32Array.of(1, 2, 3),
       hiddenState: Float32Array.of(1, 2, 3, 4.5),
+      innerHidden: new Map(),
       pastK: [Float32Array.of(5, 6)],
       pastV: [Float32Array.of(7, -8)],
     });
@@ -145,21 +169,79 @@ describe("handoff codec", () => {
   it("gives back in F16 what it was given, rounded once", () => {
     fc.assert(
       fc.property(cases, ({ handoff, request, target }) => {
-        const half = (values: Float32Array) => Float32Array.from(values, (value) => value % 2048);
-        const small = {
-          ...handoff,
-          hiddenState: half(handoff.hiddenState),
-          pastK: handoff.pastK.map(half),
-          pastV: handoff.pastV.map(half),
-        };
-        const once = decodeHandoff(encodeHandoff(small, request, "F16"), target).handoff;
+        const sent = tame(handoff);
+        const once = decodeHandoff(encodeHandoff(sent, request, F16), target).handoff;
         const close = (a: Float32Array, b: Float32Array) =>
           a.every((value, i) => Math.abs(value - b[i]!) <= Math.max(Math.abs(b[i]!) * 2 ** -11, 2 ** -25));
-        expect(close(once.hiddenState, small.hiddenState)).toBe(true);
-        expect(once.pastV.every((values, i) => close(values, small.pastV[i]!))).toBe(true);
-        expect(decodeHandoff(encodeHandoff(once, request, "F16"), target).handoff).toEqual(once);
+        expect(close(once.hiddenState, sent.hiddenState)).toBe(true);
+        expect(once.pastV.every((values, i) => close(values, sent.pastV[i]!))).toBe(true);
+        expect(decodeHandoff(encodeHandoff(once, request, F16), target).handoff).toEqual(once);
       }),
     );
+  });
+
+  it("gives back in I8 every value within half a step of its head's scale", () => {
+    fc.assert(
+      fc.property(cases, ({ handoff, request, target }) => {
+        const { kvHeads, kvSize } = target;
+        const headDim = kvSize / kvHeads;
+        const once = decodeHandoff(encodeHandoff(tame(handoff), request, { dtype: "I8", kvHeads }), target).handoff;
+        for (const [layer, rows] of handoff.pastK.entries()) {
+          for (let head = 0; head < rows.length; head += headDim) {
+            const [sent, read] = [rows.map(small), once.pastK[layer]!].map((of) => of.subarray(head, head + headDim));
+            const step = Math.max(...Array.from(sent!, Math.abs)) / 127;
+            for (const [at, value] of sent!.entries()) {
+              expect(Math.abs(value - read![at]!)).toBeLessThanOrEqual(step * 0.501 + 1e-40);
+            }
+          }
+        }
+      }),
+    );
+  });
+
+  it("leaves inner hidden states out of a request that may keep nothing", () => {
+    fc.assert(
+      fc.property(cases, ({ handoff, request: { cache: _, ...request }, target }) => {
+        expect(decodeHandoff(encodeHandoff(handoff, request), target).handoff.innerHidden.size).toBe(0);
+      }),
+    );
+  });
+
+  it("says beforehand how many bytes its tensors will take", () => {
+    fc.assert(
+      fc.property(cases, fc.constantFrom(...WIRE_DTYPES), ({ handoff, request, target }, dtype) => {
+        const format = { dtype, kvHeads: target.kvHeads };
+        const body = encodeHandoff(handoff, request, format);
+        expect(handoffBytes(handoff, request, format)).toBe(body.length - headerEnd(body));
+      }),
+    );
+  });
+
+  it("names what is wrong with integers and their scales", () => {
+    const { handoff, request, target } = fixed;
+    const { metadata, tensors } = readSafetensors(
+      encodeHandoff(tame(handoff), request, { dtype: "I8", kvHeads: target.kvHeads }),
+    );
+    const changed = (name: string, change: Partial<TensorEntry> | null): string => {
+      const entries = [...tensors.values()].flatMap((entry) =>
+        entry.name !== name ? [entry] : change === null ? [] : [{ ...entry, ...change }],
+      );
+      return outcome(writeSafetensors(metadata, entries), target);
+    };
+    const scales = tensors.get("past_k.0.scale")!;
+    const infinite = new Uint8Array(new Float32Array(scales.bytes.length / 4).fill(Infinity).buffer);
+    expect(changed("", null)).toBe("accepted");
+    expect(changed("past_k.0.scale", null)).toBe("handoff_malformed");
+    expect(changed("past_k.0.scale", { bytes: infinite })).toBe("handoff_malformed");
+    expect(changed("past_k.0.scale", { shape: [1, 1, ...scales.shape] })).toBe("handoff_shape_mismatch");
+    expect(changed("past_k.0.scale", { dtype: "I32" })).toBe("handoff_dtype_unsupported");
+    const hidden = tensors.get("hidden_state")!;
+    const integers = { dtype: "I8", bytes: hidden.bytes.subarray(0, hidden.bytes.length / 2) };
+    expect(changed("hidden_state", integers)).toBe("handoff_dtype_unsupported");
+    const floats = { dtype: "F32", bytes: new Uint8Array(4 * tensors.get("past_v.0")!.bytes.length) };
+    expect(changed("past_v.0", floats)).toBe("handoff_malformed"); // scales of floats
+    const inner = { ...hidden, name: "hidden_state.7" };
+    expect(outcome(writeSafetensors(metadata, [...tensors.values(), inner]), target)).toBe("handoff_malformed");
   });
 
   it("reads a body at any alignment, and from a Node Buffer, without changing it", () => {
@@ -265,6 +347,7 @@ describe("handoff codec", () => {
       positions: 2,
       inputIds: Int32Array.of(1),
       hiddenState: rows(target.hiddenSize),
+      innerHidden: new Map(),
     };
     const twoOfOne = { ...more, pastK: [rows(target.kvSize)], pastV: [rows(target.kvSize)] };
     expect(outcome(encodeHandoff(twoOfOne, { ...request, token_ids: [1] }), target)).toBe("handoff_length_mismatch");

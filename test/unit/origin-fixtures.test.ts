@@ -8,6 +8,7 @@ import { type GenerationRequest, samplingSchema } from "../../src/generation.ts"
 import type { Handoff } from "../../src/handoff.ts";
 import { sample } from "../../src/model/sampler.ts";
 import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
+import { WIRE_DTYPES } from "../../src/origin/wire-tensors.ts";
 
 const FIXTURES = join(import.meta.dirname, "..", "contract", "fixtures");
 const VOCABULARY = 40;
@@ -52,6 +53,7 @@ it("the bytes of a handoff", async () => {
     sampling: samplingSchema.parse({ temperature: 0.5, seed: 4_294_967_295 }),
     top_logprobs: 2,
     stop_token_ids: [2],
+    cache: { scope: "acme/0", shared_tokens: 0, continued: true },
   };
   const rows = (from: number, width: number): Float32Array =>
     Float32Array.from({ length: 3 * width }, (_, i) => wave(from + i) * 2 ** ((i % 40) - 26));
@@ -62,13 +64,15 @@ it("the bytes of a handoff", async () => {
     positions: 3,
     inputIds: Int32Array.from(request.token_ids),
     hiddenState: rows(0, 8),
+    innerHidden: new Map([[1, rows(500, 8)]]),
     pastK: [rows(100, 4), rows(200, 4)],
     pastV: [rows(300, 4), rows(400, 4)],
   };
-  const lines = (["F32", "F16"] as const).map((dtype) => {
-    const body = Buffer.from(encodeHandoff(handoff, request, dtype)).toString("base64");
+  const lines = WIRE_DTYPES.map((dtype) => {
+    const body = Buffer.from(encodeHandoff(handoff, request, { dtype, kvHeads: 2 })).toString("base64");
     const hidden = Array.from(handoff.hiddenState);
-    return JSON.stringify({ dtype, request, hidden, last_values: Array.from(handoff.pastV[1]!), body });
+    const inner = Array.from(handoff.innerHidden.get(1)!);
+    return JSON.stringify({ dtype, request, hidden, inner, last_values: Array.from(handoff.pastV[1]!), body });
   });
   await expect(`${lines.join("\n")}\n`).toMatchFileSnapshot(join(FIXTURES, "handoffs.jsonl"));
 });

@@ -35,6 +35,7 @@ const handoff = {
   positions: 1,
   inputIds: Int32Array.from(request.token_ids),
   hiddenState: new Float32Array(4),
+  innerHidden: new Map<number, Float32Array>(),
   pastK: Array.from({ length: 3 }, () => new Float32Array(2)),
   pastV: Array.from({ length: 3 }, () => new Float32Array(2)),
 } as const;

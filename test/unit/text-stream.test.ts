@@ -47,7 +47,6 @@ function setup(text: string, stop: readonly string[]) {
     stop,
     route: () => route,
     promptTokens: 4,
-    handedOver: 2,
   });
   return { events, state };
 }
@@ -86,7 +85,7 @@ describe("textStream", () => {
     expect(all.at(-1)).toMatchObject({
       finishReason: "stop",
       timings: null,
-      usage: { prompt_tokens: 4, cached_tokens: 1, completion_tokens_by_exit: { "3": 8 } },
+      usage: { prompt_tokens: 4, cached_tokens: 3, completion_tokens_by_exit: { "3": 8 } },
     });
   });
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unstable_startWorker } from "wrangler";
 import { GREEDY, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
-import { decodeHandoff } from "../../src/origin/handoff-codec.ts";
+import { decodeHandoff, EXACT } from "../../src/origin/handoff-codec.ts";
 import { importSecret, NonceStore, verifySignature } from "../../src/origin/signing.ts";
 import type { Order } from "./fixtures/origin-client/worker.ts";
 
@@ -64,7 +64,7 @@ afterAll(async () => {
 
 async function order(change: Partial<Order>): Promise<unknown> {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const whole = { url, secret: SECRET, request, handoff: null, wireDtype: "F32", readAtMost: 100, ...change };
+  const whole = { url, secret: SECRET, request, handoff: null, wire: EXACT, readAtMost: 100, ...change };
   const response = await worker.fetch("http://worker/", { method: "POST", body: JSON.stringify(whole) });
   return response.json();
 }
@@ -72,7 +72,7 @@ async function order(change: Partial<Order>): Promise<unknown> {
 const sse = (list: readonly unknown[]): string => list.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("");
 
 describe("origin client in workerd", () => {
-  it.each(["F32", "F16"] as const)("signs and sends a handoff in %s, and reads the answer", async (wireDtype) => {
+  it.each(["F32", "F16"] as const)("signs and sends a handoff in %s, and reads the answer", async (dtype) => {
     const key = await importSecret(SECRET);
     const seen: unknown[] = [];
     answer = async ({ method, url, headers }, body, response) => {
@@ -84,13 +84,14 @@ describe("origin client in workerd", () => {
         exits: [1, 6],
         hiddenSize: 2,
         kvSize: 1,
+        kvHeads: 1,
         vocabSize: 9,
       }).handoff;
       seen.push([...decoded.hiddenState], [...decoded.pastK[0]!], [...decoded.pastV[0]!]);
       response.writeHead(200, { "content-type": "text/event-stream" }).end(sse(events));
     };
     const order32 = { ...handoff, hiddenState: [...handoff.hiddenState], pastK: [[5, 6]], pastV: [[7, -8]] };
-    expect(await order({ handoff: order32, wireDtype })).toEqual(events);
+    expect(await order({ handoff: order32, wire: { dtype, kvHeads: 1 } })).toEqual(events);
     expect(seen).toEqual([true, handoff.hiddenState, handoff.pastK[0], handoff.pastV[0]]);
   });
 

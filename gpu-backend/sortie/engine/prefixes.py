@@ -28,15 +28,20 @@ class Prefixes:
     def admit(self, sequence: Sequence, owner: Owner, state: State | None) -> None:
         """Gives a sequence that has its pages the blocks that are held, segment by segment.
 
-        Of a handoff (`state`) in this arithmetic, its last segment's blocks are kept; in another one, nothing is.
+        Of a handoff (`state`) in this arithmetic, the blocks of segments whose hidden states it brings are kept; in
+        another one, nothing is.
         """
         if state is not None and not state.own:
             return
         trail = sequence.trail = Trail(self._cache.chain(owner), len(sequence.read))
         if state is not None:
             last = sequence.exits.index(state.exit_layer)
-            trail.start[:last] = [None] * last
-            trail.add(last, state.hidden.to(self._runner.device, self._runner.dtype))
+            for segment, exit_layer in enumerate(sequence.exits[: last + 1]):
+                hidden = state.hidden if segment == last else state.inner.get(exit_layer)
+                if hidden is None:
+                    trail.start[segment] = None
+                else:
+                    trail.add(segment, hidden.to(self._runner.device, self._runner.dtype))
         # An early exit is asked where the last token's hidden state passes by: that token is read.
         spared = 1 if isinstance(sequence.job.decoding, EarlyExit) else 0
         keys = trail.chain.upto(sequence.ids, (len(sequence.ids) - spared) // BLOCK_TOKENS)
@@ -44,7 +49,7 @@ class Prefixes:
             if sequence.read[segment] == 0:
                 below = len(keys) if segment == 0 else sequence.read[segment - 1] // BLOCK_TOKENS
                 self._fill(sequence, segment, self._cache.leading(keys[:below], sequence.exits[segment]))
-            if state is not None and segment == last:
+            if state is not None and segment <= last:
                 self.keep(sequence, segment)
         sequence.cached = max(sequence.cached, min(sequence.read))
 

@@ -130,9 +130,9 @@ class Scheduler:
         for layer in range(state.exit_layer):
             keys, values = (t[layer].to(runner.device, runner.dtype) for t in (state.keys, state.values))
             runner.pool.write(layer, places[layer], keys, values)
-        sequence.cached = count
         hidden = state.hidden.to(runner.device, runner.dtype)
         last = self.exits.index(state.exit_layer)
+        sequence.cached = count if last == sequence.deepest else 0  # of what counts as cached no layer is computed
         for segment in range(last + 1):
             sequence.read[segment] = count
         if last < sequence.deepest:

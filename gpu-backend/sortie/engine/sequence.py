@@ -36,7 +36,7 @@ class State:
     """Layers 1..exit_layer of the first T tokens, as a handoff or a cache brings it.
 
     hidden [T, d] after the exit, keys and values [exit_layer, T, Hkv·Dh]; any float type, on the CPU. own: made by the
-    arithmetic of the engine that resumes it.
+    arithmetic of the engine that resumes it. inner: hidden states [T, d] at inner exits, by layer; for the cache alone.
     """
 
     exit_layer: int
@@ -44,6 +44,7 @@ class State:
     keys: Tensor
     values: Tensor
     own: bool = True
+    inner: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def positions(self) -> int:

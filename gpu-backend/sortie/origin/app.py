@@ -60,6 +60,7 @@ class Served:
             runner.config.hidden_size,
             runner.kv_width,
             model.vocabulary,
+            runner.config.num_key_value_heads,
         )
 
 

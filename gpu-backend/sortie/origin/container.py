@@ -15,8 +15,8 @@ from .protocol import MAX_HEADER_BYTES, MAX_LAYERS, Refusal
 
 LENGTH_BYTES = 8
 ALIGNMENT = 8
-# `__metadata__`, ids, hidden state, and keys and values of every layer.
-MAX_ENTRIES = 3 + 2 * MAX_LAYERS
+# `__metadata__`, ids, and of every layer hidden states, keys and values, and the scales of these.
+MAX_ENTRIES = 2 + 5 * MAX_LAYERS
 MAX_RANK = 4
 MAX_DTYPE_CHARS = 16
 ELEMENT_BYTES = {

@@ -17,6 +17,11 @@ METADATA_KEYS = {"protocol", "request", "fingerprint", "numerics", "exit_layer"}
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 EXIT_LAYER = re.compile(r"[1-9][0-9]{0,2}")
 FLOATS = {"F16": np.float16, "F32": np.float32}
+# Of keys and values; in I8 each token and head has a scale, in a tensor of its own.
+STATES = {**FLOATS, "I8": np.int8}
+SCALES = {"F32": np.float32}
+HALF_MAX = 65_504
+INT8_MAX = 127
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Target:
     hidden_size: int
     kv_width: int
     vocabulary: int
+    kv_heads: int
 
 
 def decode_handoff(body: bytes, target: Target) -> tuple[GenerationRequest, State]:
@@ -40,8 +46,10 @@ def decode_handoff(body: bytes, target: Target) -> tuple[GenerationRequest, Stat
         raise malformed("the body is too large")
     metadata, entries = read_container(body)
     request, exit_layer = read_metadata(metadata, target)
-    names = ["hidden_state", *(f"past_{part}.{i}" for part in "kv" for i in range(exit_layer))]
-    unknown = entries.keys() - {"input_ids", *names}
+    inner = {k: name for k in target.exits if k < exit_layer and (name := f"hidden_state.{k}") in entries}
+    states = [f"past_{part}.{i}" for part in "kv" for i in range(exit_layer)]
+    scales = [f"{name}.scale" for name in states if name in entries and entries[name].dtype == "I8"]
+    unknown = entries.keys() - {"input_ids", "hidden_state", *inner.values(), *states, *scales}
     if unknown:
         raise malformed(f"unknown tensor {min(unknown)[:64]}")
     count = read_ids(find(entries, "input_ids"), request, target.vocabulary)
@@ -49,12 +57,17 @@ def decode_handoff(body: bytes, target: Target) -> tuple[GenerationRequest, Stat
     positions = shape[0] if shape else 0
     if not 1 <= positions <= count:
         raise Refusal(400, "handoff_length_mismatch", f"{positions} positions for {count} ids")
-    for name in names:
-        width = target.hidden_size if name == "hidden_state" else target.kv_width
-        check_floats(find(entries, name), positions, width)
-    keys, values = (torch.stack([read_floats(entries[f"past_{part}.{i}"]) for i in range(exit_layer)]) for part in "kv")
+    for names, width, dtypes in (
+        (["hidden_state", *inner.values()], target.hidden_size, FLOATS),
+        (states, target.kv_width, STATES),
+        (scales, target.kv_heads, SCALES),
+    ):
+        for name in names:
+            check_tensor(find(entries, name), positions, width, dtypes)
+    keys, values = (torch.stack([read_floats(entries, f"past_{part}.{i}") for i in range(exit_layer)]) for part in "kv")
     own = metadata["numerics"] == target.numerics[0]
-    return request, State(exit_layer, read_floats(entries["hidden_state"]), keys, values, own)
+    hidden = {k: read_floats(entries, name) for k, name in inner.items()}
+    return request, State(exit_layer, read_floats(entries, "hidden_state"), keys, values, own, hidden)
 
 
 def read_metadata(metadata: dict[str, str], target: Target) -> tuple[GenerationRequest, int]:
@@ -104,34 +117,67 @@ def read_ids(entry: Entry, request: GenerationRequest, vocabulary: int) -> int:
     return len(ids)
 
 
-def check_floats(entry: Entry, rows: int, columns: int) -> None:
-    """Raises Refusal unless the tensor is F16|F32 [rows, columns]."""
-    if entry.dtype not in FLOATS:
+def check_tensor(entry: Entry, rows: int, columns: int, dtypes: dict[str, type]) -> None:
+    """Raises Refusal unless the tensor is [rows, columns] of one of the dtypes."""
+    if entry.dtype not in dtypes:
         raise Refusal(400, "handoff_dtype_unsupported", f"{entry.name} is {entry.dtype}")
     if entry.shape != (rows, columns):
         raise Refusal(400, "handoff_shape_mismatch", f"{entry.name} is {list(entry.shape)}, not [{rows}, {columns}]")
 
 
-def read_floats(entry: Entry) -> torch.Tensor:
+def read_floats(entries: dict[str, Entry], name: str) -> torch.Tensor:
     """A checked tensor as float32 [rows, columns]; a copy. Raises Refusal where a value is not finite."""
-    values = np.frombuffer(entry.data, dtype=FLOATS[entry.dtype]).astype(np.float32).reshape(entry.shape)
+    entry, scale = entries[name], entries.get(f"{name}.scale")
+    values = np.frombuffer(entry.data, dtype=STATES[entry.dtype]).astype(np.float32).reshape(entry.shape)
+    if scale is not None:
+        heads = np.frombuffer(scale.data, dtype=np.float32).reshape(scale.shape)  # [T, Hkv]
+        values = values * np.repeat(heads, values.shape[1] // heads.shape[1], axis=1)
     if not np.isfinite(values).all():
-        raise malformed(f"{entry.name} holds a value that is not finite")
+        raise malformed(f"{name} holds a value that is not finite")
     return torch.from_numpy(values)
 
 
+def to_int8(rows: np.ndarray, heads: int) -> tuple[np.ndarray, np.ndarray]:
+    """rows [T, Hkv·Dh] float32 as integers [T, Hkv·Dh] and scales [T, Hkv], as src/int8-rows.ts makes them."""
+    by_head = rows.reshape(len(rows), heads, -1).astype(np.float64)
+    scales = np.abs(by_head).max(axis=2) / INT8_MAX
+    steps = np.floor(by_head / np.where(scales == 0, 1, scales)[:, :, None] + 0.5)
+    return steps.astype(np.int8).reshape(rows.shape), scales.astype(np.float32)
+
+
 def encode_handoff(
-    state: State, request_json: str, ids: list[int], fingerprint: str, numerics: str, dtype: str = "F32"
+    state: State,
+    request_json: str,
+    ids: list[int],
+    fingerprint: str,
+    numerics: str,
+    dtype: str = "F32",
+    kv_heads: int = 1,
 ) -> bytes:
-    """A body as the TypeScript codec writes it. dtype: F32 or F16, of hidden states, keys and values."""
+    """A body as the TypeScript codec writes it. dtype: F32, F16 or I8, of keys and values; hidden states are F32 in
+    F32, otherwise F16.
+    """
 
-    def floats(name: str, rows: torch.Tensor) -> tuple[str, str, tuple[int, ...], bytes]:
-        return name, dtype, tuple(rows.shape), rows.float().cpu().numpy().astype(FLOATS[dtype]).tobytes()
+    def array(rows: torch.Tensor) -> np.ndarray:
+        return rows.float().cpu().numpy()
 
+    def floats(name: str, rows: np.ndarray, kind: str) -> tuple[str, str, tuple[int, ...], bytes]:
+        kept = rows if kind == "F32" else rows.clip(-HALF_MAX, HALF_MAX)
+        return name, kind, rows.shape, kept.astype(FLOATS[kind]).tobytes()
+
+    def states(name: str, rows: np.ndarray) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+        if dtype != "I8":
+            return [floats(name, rows, dtype)]
+        integers, scales = to_int8(rows, kv_heads)
+        return [(name, dtype, rows.shape, integers.tobytes()), floats(f"{name}.scale", scales, "F32")]
+
+    hidden = "F32" if dtype == "F32" else "F16"
     tensors = [("input_ids", "I32", (len(ids),), np.asarray(ids, dtype="<i4").tobytes())]
-    tensors.append(floats("hidden_state", state.hidden))
-    tensors += [floats(f"past_k.{i}", rows) for i, rows in enumerate(state.keys)]
-    tensors += [floats(f"past_v.{i}", rows) for i, rows in enumerate(state.values)]
+    tensors.append(floats("hidden_state", array(state.hidden), hidden))
+    tensors += [floats(f"hidden_state.{k}", array(rows), hidden) for k, rows in state.inner.items()]
+    for part, layers in (("k", state.keys), ("v", state.values)):
+        for i, rows in enumerate(layers):
+            tensors += states(f"past_{part}.{i}", array(rows))
     metadata = {
         "protocol": PROTOCOL,
         "request": request_json,
