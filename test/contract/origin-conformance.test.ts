@@ -50,7 +50,7 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
   beforeAll(async () => {
     receiver = await startReceiver();
     origin = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
-    client = createOriginClient({ url: origin.url, secret: origin.secret });
+    client = createOriginClient({ url: origin.url, secret: origin.secret, handoffs: "always" });
     info = await client.info();
     engine = await startNodeEngine({ directory: BUNDLE });
     const { vocab_size } = engine.bundle.shape;
@@ -211,7 +211,8 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       expect([...deep.innerHidden.keys()]).toEqual([info.exits[0]]);
       const cached = asking({ cache: { scope: "acme/0", shared_tokens: 0, continued: false } });
       const failures: unknown[] = [];
-      const strict = createOriginClient({ ...origin, onHandoffRefused: (error) => failures.push(error) });
+      const { url, secret } = origin;
+      const strict = createOriginClient({ url, secret, onHandoffRefused: (error) => failures.push(error) });
       expectSameTokens(tokensOf(await answer(cached, deep, strict)), tokensOf(await answer(asking())));
       expect(failures).toEqual([]);
     });

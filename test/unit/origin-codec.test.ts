@@ -201,7 +201,8 @@ describe("handoff codec", () => {
 
   it("leaves inner hidden states out of a request that may keep nothing", () => {
     fc.assert(
-      fc.property(cases, ({ handoff, request: { cache: _, ...request }, target }) => {
+      fc.property(cases, ({ handoff, request: { cache, ...request }, target }) => {
+        expect(cache).toBeDefined();
         expect(decodeHandoff(encodeHandoff(handoff, request), target).handoff.innerHidden.size).toBe(0);
       }),
     );
