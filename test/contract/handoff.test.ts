@@ -6,7 +6,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { build } from "../../scripts/build.ts";
 import { readRows } from "../../scripts/calibrate/rows.ts";
+import { adminClient } from "../../scripts/tenants/admin-client.ts";
+import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { routerSchema } from "../../src/policy/router.ts";
+import { flatPolicy } from "../worker/support/gateway.ts";
 import { DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
 
 const ROWS = 40;
@@ -14,6 +17,8 @@ const ROWS = 40;
 const MAX_DIFFERENT = 3;
 
 let server: RunningServer;
+/** Of a tenant whose prompts no cache has seen when they are asked again. */
+let other: string;
 /** Holds a copy of the checkpoint whose gate 2 finds every prompt hard. */
 let folder: string;
 beforeAll(async () => {
@@ -28,6 +33,9 @@ beforeAll(async () => {
   }));
   writeFileSync(path, JSON.stringify({ ...router, cascades }));
   server = await startServer({ CHECKPOINT: checkpoint });
+  const admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+  await admin.apply("umbrella", { policy: flatPolicy(1e12), keys: [] });
+  other = (await admin.createKey("umbrella", { label: "test" })).key;
 });
 afterAll(async () => {
   await server?.stop();
@@ -40,10 +48,10 @@ const answerSchema = z.object({
   usage: z.object({ prompt_tokens: z.number(), prompt_tokens_details: z.object({ cached_tokens: z.number() }) }),
 });
 
-async function ask(model: string, messages: unknown) {
+async function ask(model: string, messages: unknown, key = DEMO_KEY) {
   const response = await fetch(`${server.url}/v1/chat/completions`, {
     method: "POST",
-    headers: { authorization: `Bearer ${DEMO_KEY}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify({ model, messages, temperature: 0 }),
   });
   expect(response.status).toBe(200);
@@ -62,7 +70,7 @@ test("what the edge read is not read again, and the answer is the exit's own", a
     const { handoff_positions: positions } = await server.logged("generate", routed.headers.get("x-request-id") ?? "");
     expect(positions).toBe(routed.usage.prompt_tokens);
     expect(routed.usage.prompt_tokens_details.cached_tokens).toBe(0); // it was read, for this very request
-    const fixed = await ask(`tiny:exit-${routed.headers.get("x-sortie-exit")}`, messages);
+    const fixed = await ask(`tiny:exit-${routed.headers.get("x-sortie-exit")}`, messages, other);
     expect(fixed.usage.prompt_tokens_details.cached_tokens).toBe(0);
     if (fixed.text !== routed.text) different += 1;
   }
