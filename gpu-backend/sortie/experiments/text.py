@@ -13,18 +13,18 @@ from .world import ARM_OPTIONS, BASE_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
 
 SEED = 1
 # Rows on which ways to answer are compared, one at a time.
-METHODS_ROWS = 50
-STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 6_000, 3_000, 500, 400
+METHODS_ROWS = 20
+STORY_ROWS, ALPACA_ROWS, ALPACA_SCORED, FACTS = 6_000, 3_000, 500, 150
 # A file of each, below --data.
 STORIES = "text/tinystories_first2MiB.txt"
 ALPACA = "instruct/alpaca_52k_en.json"
 WIKIDATA = "qa/bigbench_qa_wikidata.jsonl"
 # For the trainer's own last pass, in one batch.
 HELD_OUT_ROWS = 24
-BASE_STEPS = 120
+BASE_STEPS = 200
 BASE_ARGUMENTS = (*COMMON, *BASE_OPTIONS, "--final-lr-share", "0.1", "--length", str(LENGTH))
 # Steps of an objective and of ICT's heads.
-STEPS, HEAD_STEPS = 60, 30
+STEPS, HEAD_STEPS = 90, 45
 # Facts must be read several times to be learnt.
 WIKIDATA_OPTIONS = ("--lr", "2e-3")
 
