@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from transformers import LlamaConfig
 from sortie.data.encode import Encoder
 from sortie.evaluation.answers import greedy_answers
 from sortie.evaluation.bootstrap import paired_bootstrap
+from sortie.evaluation.cli import main
 from sortie.evaluation.items import Item, read_items
 from sortie.evaluation.methods import MOST_ANSWER_TOKENS, compare
 from sortie.evaluation.metrics import exact_match, f1, normalise
@@ -76,6 +78,24 @@ def test_the_committed_figures_are_what_the_checkpoint_does(tiny, encoder: Encod
         right = sum(item.right(answer) for item, answer in zip(items, answers, strict=True)) / len(items)
         p = committed[str(exit_layer)]["exact_match"]
         assert abs(right - p) < 3 * max(p * (1 - p) / len(items), 0.0004) ** 0.5 + 0.01, exit_layer
+
+
+def test_the_command_line_writes_figures_table_and_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plot = tmp_path / "eval.json", tmp_path / "depth.svg"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join((TINY / "test.jsonl").read_text().split("\n")[:6]))
+    flags = ["--rows", str(rows), "--methods", "2", "--out", str(out), "--plot", str(plot)]
+    monkeypatch.setattr("sys.argv", ["sortie-eval", "--checkpoint", str(TINY), *flags])
+    main()
+    written = json.loads(out.read_text())
+    (split,) = written["splits"].values()
+    assert set(split["all"]) == {"3", "6", "9", "12"}
+    assert all(0 <= cell["f1"] <= 1 and cell["nll"] > 0 and cell["n"] == 6 for cell in split["all"].values())
+    assert {"exit 12", "dynamic > 0.5", "draft by exit 3, 2 at a time"} <= {m["method"] for m in written["methods"]}
+    assert "| all | 6 |" in capsys.readouterr().out
+    assert "<svg" in plot.read_text()
 
 
 def test_ways_to_answer_are_timed_by_the_clock_that_is_given(encoder: Encoder) -> None:

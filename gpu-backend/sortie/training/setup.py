@@ -43,7 +43,7 @@ def load_model(config: TrainConfig, device: str) -> NestedModel:
     if device == "cpu":
         model.lm.set_attn_implementation(WRITTEN_OUT)
     if config.checkpointing:
-        model.lm.gradient_checkpointing_enable({"use_reentrant": False})
+        model.lm.activation_checkpointing_enable({"use_reentrant": False})
     if config.compile:
         for layer in model.lm.model.layers:
             layer.compile(dynamic=False)
