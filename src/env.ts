@@ -92,6 +92,8 @@ const openaiExitSchema = z.strictObject({
   key: z.string().default(""),
   /** `text` for engines that take no token ids; a prompt in which text spells a control token is then refused. */
   prompt: z.enum(["ids", "text"]).default("ids"),
+  /** `ids` asks for the answer's ids (vLLM's `return_token_ids`); engines that do not know the parameter may refuse it. */
+  answer: z.enum(["ids", "text"]).default("text"),
 });
 export type OpenaiExit = z.infer<typeof openaiExitSchema>;
 

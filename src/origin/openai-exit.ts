@@ -51,7 +51,13 @@ export async function generateOpenai(
       send(`${exit.url.replace(/\/$/, "")}/completions`, {
         method: "POST",
         headers: { "content-type": "application/json", ...(exit.key && { authorization: `Bearer ${exit.key}` }) },
-        body: JSON.stringify({ model: exit.model, prompt, stream: true, ...parameters(request) }),
+        body: JSON.stringify({
+          model: exit.model,
+          prompt,
+          stream: true,
+          ...(exit.answer === "ids" && { return_token_ids: true }),
+          ...parameters(request),
+        }),
         redirect: "manual",
         signal: call.signal,
       }),
@@ -89,7 +95,7 @@ async function* tokenEvents(
   request: GenerationRequest,
   rim: TextRim,
 ): AsyncGenerator<TokenEvent, undefined> {
-  const { exit_layer: exit, max_tokens } = request;
+  const { exit_layer: exit, max_tokens, stop_token_ids } = request;
   const started = performance.now();
   let [tokens, prefilled] = [0, started];
   let reason: "stop" | "length" = "stop";
@@ -98,8 +104,9 @@ async function* tokenEvents(
       const choice = chunk.choices[0];
       if (choice === undefined) continue;
       for (const id of choice.token_ids ?? rim.idsOf(choice.text)) {
-        // A piece of text may take more ids than the engine's own: the bound that was paid for holds all the same.
-        if (tokens === max_tokens) break;
+        // A piece of text may take more ids than the engine's own: the bound that was paid for holds all the same. vLLM
+        // tells the id that ended its answer, too.
+        if (tokens === max_tokens || stop_token_ids.includes(id)) break;
         if (tokens === 0) prefilled = performance.now();
         tokens += 1;
         yield { type: "token", id, logprob: 0, exit };

@@ -26,6 +26,7 @@ interface Engine {
   readonly model: string;
   readonly key: string;
   readonly prompt: "ids" | "text";
+  readonly answer: "ids" | "text";
 }
 
 const answerSchema = z.object({
@@ -44,7 +45,7 @@ describe.skipIf(missing)("an exit of an OpenAI-compatible engine", () => {
       const view = ["--checkpoint", CHECKPOINT, "--view", String(EXIT), "--out", join(folder, "view")];
       execFileSync(PYTHON, ["-m", "sortie.view", ...view], { cwd: BACKEND });
       own = await OriginUnderTest.startGpu(["--checkpoint", join(folder, "view")], { ORIGIN_API_KEY: KEY });
-      engine = { url: `${own.url}/v1`, model: "view", key: KEY, prompt: "ids" };
+      engine = { url: `${own.url}/v1`, model: "view", key: KEY, prompt: "ids", answer: "ids" };
     } else engine = JSON.parse(foreign) as Engine;
     server = await startServer({ OPENAI_EXITS: JSON.stringify([{ exit: EXIT, ...engine }]) });
   });
@@ -84,7 +85,10 @@ describe.skipIf(missing)("an exit of an OpenAI-compatible engine", () => {
         max_tokens: 40,
       });
       const wanted = answerSchema.parse(await alone.json());
-      expect(got.choices[0]).toMatchObject(wanted.choices[0]!);
+      // vLLM keeps the space that stands before an answer's first word; the tokenizer, asked for the answer alone, does not.
+      const bare = ({ choices }: z.infer<typeof answerSchema>) =>
+        choices.map(({ message, finish_reason }) => [message.content.trimStart(), finish_reason]);
+      expect(bare(got)).toEqual(bare(wanted));
       if (own !== null) expect(got.usage.completion_tokens).toBe(wanted.usage.completion_tokens);
     }
   });

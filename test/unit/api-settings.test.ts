@@ -23,7 +23,14 @@ describe("settings", () => {
       edgeShards: 2,
       origin: { url: "http://127.0.0.1:8788", secret: "local-development-only" },
       openaiExits: [
-        { exit: 9, url: "https://engine.example/v1", model: "view-9", key: "engine-secret", prompt: "ids" },
+        {
+          exit: 9,
+          url: "https://engine.example/v1",
+          model: "view-9",
+          key: "engine-secret",
+          prompt: "ids",
+          answer: "text",
+        },
       ],
       corsOrigins: ["https://app.example", "https://b.example:8443"],
       adminToken: "local-development-only",

@@ -6,7 +6,14 @@ import { textRim } from "../../src/openai-exits.ts";
 import { generateOpenai, type TextRim } from "../../src/origin/openai-exit.ts";
 import type { Tokenizer } from "../../src/model/tokenizer.ts";
 
-const ENGINE: OpenaiExit = { exit: 9, url: "http://engine.example/v1/", model: "view-9", key: "secret", prompt: "ids" };
+const ENGINE: OpenaiExit = {
+  exit: 9,
+  url: "http://engine.example/v1/",
+  model: "view-9",
+  key: "secret",
+  prompt: "ids",
+  answer: "text",
+};
 const REQUEST: GenerationRequest = {
   request_id: "r-1",
   token_ids: [1, 104, 105],
@@ -63,6 +70,8 @@ describe("a good engine", () => {
     });
     await answer(engine(DONE, {}, sent), { ...ENGINE, prompt: "text" });
     expect(sent.body?.["prompt"]).toBe("hi");
+    await answer(engine(DONE, {}, sent), { ...ENGINE, answer: "ids" });
+    expect(sent.body?.["return_token_ids"]).toBe(true);
   });
 
   it("gives its own ids, or text that becomes ids; then exactly one end", async () => {
@@ -75,6 +84,12 @@ describe("a good engine", () => {
       usage: { prompt_tokens: 2, cached_tokens: 0, completion_tokens_by_exit: { 9: 2 } },
     });
     expect(idsOf(await answer(engine(chunk({ text: "ab" }) + DONE)))).toEqual([97, 98]);
+  });
+
+  it("may tell the id that ended its answer: no token of it", async () => {
+    const own =
+      chunk({ text: "x", token_ids: [7] }) + chunk({ text: "", token_ids: [2], finish_reason: "stop" }) + DONE;
+    expect(idsOf(await answer(engine(own)))).toEqual([7]);
   });
 
   it("is never charged beyond max_tokens", async () => {

@@ -18,6 +18,7 @@ import random
 import re
 import secrets
 import signal
+import statistics
 import sys
 import time
 from collections import Counter
@@ -30,8 +31,9 @@ from .report import finish, table
 
 CLIENTS = 32
 ACTIVE, QUEUE = 8, 16
-# Seconds a request may take before it counts as stuck; those in which this process was suspended do not count.
-PATIENCE = 60
+# Seconds a request may take before it counts as stuck, several times what a full queue takes on a busy machine; those
+# in which this process was suspended do not count.
+PATIENCE = 240
 # Mebibytes of the prefix cache, and prompts that are asked again and again: more than it holds.
 PREFIX_MIB, PROMPTS = 32, 12
 # Memory is compared from here on: allocators and caches have settled by then.
@@ -46,20 +48,24 @@ MOST_GROWTH = 0.05
 class Client:
     """One client after another's requests, signed."""
 
-    def __init__(self, url: str, secret: bytes, seed: int, counts: Counter[str]) -> None:
-        self.url, self.secret, self.counts = url, secret, counts
+    def __init__(self, url: str, secret: bytes, seed: int, counts: Counter[str], seconds: list[float]) -> None:
+        """counts: of outcomes; seconds: of whole answers. Both are added to."""
+        self.url, self.secret, self.counts, self.seconds = url, secret, counts, seconds
         self.random = random.Random(seed)
 
     async def run(self, over: asyncio.Event) -> None:
         """Asks until the time is over."""
         async with httpx.AsyncClient(timeout=None) as http:
             while not over.is_set():
+                began = time.monotonic()
                 asking, patience = (asyncio.ensure_future(each) for each in (self.ask(http), awake(PATIENCE)))
                 await asyncio.wait((asking, patience), return_when=asyncio.FIRST_COMPLETED)
                 outcome = asking.result() if asking.done() else "stuck"
                 asking.cancel()
                 patience.cancel()
                 self.counts[outcome] += 1
+                if outcome == "answered":
+                    self.seconds.append(time.monotonic() - began)
                 if outcome == "refused":
                     await asyncio.sleep(self.random.uniform(0.05, 0.5))
 
@@ -155,7 +161,8 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
         url = re.search(r"http://\S+", ready)[0]
         drain = asyncio.create_task(swallow(server.stdout))
         counts: Counter[str] = Counter()
-        clients = [Client(url, secret.encode(), seed, counts) for seed in range(CLIENTS)]
+        took: list[float] = []
+        clients = [Client(url, secret.encode(), seed, counts, took) for seed in range(CLIENTS)]
         over = asyncio.Event()
         running = asyncio.gather(*(client.run(over) for client in clients))
         end = asyncio.create_task(awake(seconds))
@@ -189,8 +196,10 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
         "prompt_tokens": total(metrics, "prompt_tokens_total"),
         "cached_share": total(metrics, 'prompt_tokens_total{state="cached"}') / total(metrics, "prompt_tokens_total"),
         "blocks_evicted": total(metrics, "cache_evicted"),
-        "memory_early_mb": early / 1e6,
-        "memory_late_mb": late / 1e6,
+        "median_seconds": statistics.median(took),
+        "longest_seconds": max(took),
+        # At each tenth of the time.
+        "memory_mb": [round(memory[at * (len(memory) - 1) // 10] / 1e6) for at in range(11)],
         "growth": late / early - 1,
         "in_flight_at_the_end": left_over,
         "exit_status": status,

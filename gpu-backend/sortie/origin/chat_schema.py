@@ -87,6 +87,8 @@ class CompletionRequest(Asked):
     """`POST /v1/completions`: text, which gets the tokenizer's own prefix, or token ids, taken as they are."""
 
     prompt: str | Annotated[list[TokenId], Field(min_length=1)]
+    # vLLM's name; chunks have the ids in any case.
+    return_token_ids: bool | None = None
 
 
 Kind = TypeVar("Kind", bound=Asked)
