@@ -2,6 +2,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 export interface Outcome {
   readonly ok: boolean;
@@ -16,6 +19,7 @@ const STOP_MS = 15_000;
 export class Shell {
   readonly #folder: string;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #scratch = mkdtempSync(join(tmpdir(), "newcomer-"));
   #bash: ChildProcess | null = null;
   #output = "";
   /** Process groups of the servers under way. */
@@ -31,7 +35,10 @@ export class Shell {
     const bash = this.#started();
     const end = `end-${randomUUID()}`;
     const from = this.#output.length;
-    bash.stdin?.write(`${command}\nprintf '%s\\n' ${end}\n`);
+    const script = join(this.#scratch, end);
+    writeFileSync(script, command);
+    // Read from a file: programs would share the shell's own input, and change how it is read.
+    bash.stdin?.write(`. ${script} < /dev/null\nprintf '%s\\n' ${end}\n`);
     const done = await this.#until(timeoutMs, () => this.#output.includes(end, from) || bash.exitCode !== null);
     const ok = this.#output.includes(end, from);
     const output = this.#output.slice(from).replace(`${end}\n`, "");
@@ -41,7 +48,7 @@ export class Shell {
 
   /** Starts a command that goes on. @param ready tells from what it printed whether it is */
   async serve(command: string, ready: (output: string) => boolean, timeoutMs: number): Promise<Outcome> {
-    const log = `/tmp/newcomer-${randomUUID()}.log`;
+    const log = join(this.#scratch, `server-${this.#servers.length}`);
     const begun = await this.run(`set -m; { ${command}\n} > ${log} 2>&1 & set +m\necho group=$!`, timeoutMs);
     const group = Number(/group=(\d+)/.exec(begun.output)?.[1]);
     this.#servers.push(group);
@@ -66,6 +73,7 @@ export class Shell {
   async close(): Promise<void> {
     await this.stopServers();
     this.#kill();
+    rmSync(this.#scratch, { recursive: true, force: true });
   }
 
   #started(): ChildProcess {
