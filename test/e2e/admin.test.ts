@@ -54,6 +54,10 @@ test.skipIf(noBrowser)("the overview: requests, savings, latency, exits, gates, 
   expect(tiles).toMatch(/Charged\$0\.0000\d+\d+ % below the deepest exit/);
   expect(tiles).toMatch(/First token[\d.]+ m?sp90/);
   expect(await overview.getByRole("row", { name: /12 origin/ }).textContent()).toContain("%");
+  const against = overview.getByRole("table", { name: /Exits 3-12, target 95 %: 1 answers/ });
+  expect(await against.getByRole("row", { name: /^gate prefill 100 % \d+ % -?\d/ }).count()).toBe(1);
+  expect(await against.getByRole("row", { name: /^exit [36] 100 % \d+ % -?\d/ }).count()).toBe(1);
+  expect(await against.getByRole("row", { name: /^exit 12/ }).count()).toBe(0); // it was named, not chosen
   expect(await overview.getByRole("row", { name: /404 model_not_found/ }).textContent()).toContain("1");
   expect(await overview.getByRole("img", { name: /Answers by exit\. / }).getAttribute("aria-label")).toMatch(/: \d+/);
   expect(await accessibilityFaults(page)).toEqual([]);

@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { Metrics } from "../../src/origin/server-metrics.ts";
+import { RequestQueue } from "../../src/origin/server-queue.ts";
 import { bucketEnd, bucketOf, countsOf, percentile, summed } from "../../src/telemetry/counters.ts";
 import { drift } from "../../src/telemetry/drift.ts";
 import { dataPoint } from "../../src/telemetry/dataset.ts";
@@ -114,6 +117,18 @@ describe("one request", () => {
     ["degraded; origin=timeout", { gate: "none", reason: "degraded", score: null, target: null }],
     ["gate=prompt; score=0.5; reason=easy; budget=day", { gate: "prompt", reason: "easy", score: 0.5, target: null }],
   ])("route %s", (route, parts) => expect(routeParts(route)).toEqual(parts));
+});
+
+test("every metric of the dashboard stands in the origin's /metrics", () => {
+  const queue = new RequestQueue({ active: 1, waiting: 1 });
+  const there = new Set([...new Metrics(queue).render().matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
+  const dashboard = JSON.parse(readFileSync("docs/grafana.json", "utf8")) as {
+    panels: { targets: { expr: string }[] }[];
+  };
+  const queries = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+  const asked = queries.flatMap((query) => query.match(/sortie_\w+/g) ?? []);
+  expect(asked.length).toBeGreaterThanOrEqual(queries.length); // each panel asks for one of ours at least
+  expect(asked.filter((name) => !there.has(name))).toEqual([]);
 });
 
 describe("histograms", () => {

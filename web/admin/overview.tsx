@@ -1,8 +1,9 @@
 /** The deployment as a whole: what was answered where, what it saved, how fast, and what went wrong. */
 import { milliseconds, percent, usd, whole } from "../parts/format.ts";
 import { StackedBars } from "../parts/stacked-bars.tsx";
+import { Calibration } from "./calibration.tsx";
 import { cacheHitShare, exitBars, savedShare, shares, sum } from "./figures.ts";
-import { expected, hours, refresh, traffic } from "./state.ts";
+import { hours, refresh, traffic } from "./state.ts";
 
 const RANGES: readonly (readonly [number, string])[] = [
   [24, "day"],
@@ -69,10 +70,11 @@ export function Overview() {
       </dl>
       <StackedBars title="Answers by exit" {...exitBars(seen)} />
       <div class="columns">
-        <Shares title="Gates" counts={totals.gates ?? {}} calibrated={expected.value?.gates ?? null} />
-        <Shares title="Exits" counts={totals.exits ?? {}} calibrated={expected.value?.exits ?? null} />
-        <Shares title="Errors" counts={totals.errors ?? {}} calibrated={null} />
+        <Shares title="Gates" counts={totals.gates ?? {}} />
+        <Shares title="Exits" counts={totals.exits ?? {}} />
+        <Shares title="Errors" counts={totals.errors ?? {}} />
       </div>
+      <Calibration />
     </section>
   );
 }
@@ -89,11 +91,9 @@ function cachedTokens(prompt: Readonly<Record<string, number>> = {}): string {
 interface SharesProps {
   readonly title: string;
   readonly counts: Readonly<Record<string, number>>;
-  /** Expected share by the first word of the label; null: nothing to compare with. */
-  readonly calibrated: Readonly<Record<string, number>> | null;
 }
 
-function Shares({ title, counts, calibrated }: SharesProps) {
+function Shares({ title, counts }: SharesProps) {
   const rows = shares(counts);
   return (
     <table>
@@ -103,13 +103,12 @@ function Shares({ title, counts, calibrated }: SharesProps) {
           <th scope="col">which</th>
           <th scope="col">count</th>
           <th scope="col">share</th>
-          {calibrated !== null && <th scope="col">calibrated</th>}
         </tr>
       </thead>
       <tbody>
         {rows.length === 0 && (
           <tr>
-            <td colSpan={4}>none</td>
+            <td colSpan={3}>none</td>
           </tr>
         )}
         {rows.map(({ label, count, share }) => (
@@ -117,12 +116,9 @@ function Shares({ title, counts, calibrated }: SharesProps) {
             <th scope="row">{label}</th>
             <td>{whole(count)}</td>
             <td>{percent(share)}</td>
-            {calibrated !== null && <td>{expectedShare(calibrated[label.split(" ")[0] ?? ""])}</td>}
           </tr>
         ))}
       </tbody>
     </table>
   );
 }
-
-const expectedShare = (share: number | undefined): string => (share === undefined ? "–" : percent(share));

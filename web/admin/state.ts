@@ -1,7 +1,7 @@
 /** What the operator's page knows, and what it asks of the admin API. */
 import { signal } from "@preact/signals";
 import { failureOf, unreachable, type Failure } from "../client/failure.ts";
-import type { Health, TenantBody, TrafficBody, UsageBody } from "../client/wire.ts";
+import type { DriftBody, Health, TenantBody, TrafficBody, UsageBody } from "../client/wire.ts";
 
 /** Kept for this tab alone; sent in a header, never in a cookie, so that no other page can use it. */
 const TOKEN_NAME = "sortie.admin";
@@ -13,18 +13,12 @@ export interface Tenant {
   readonly usage: UsageBody;
 }
 
-/** Shares that the calibration expects, as `POST /admin/v1/route/explain` tells them. */
-export interface Expected {
-  readonly gates: Readonly<Record<string, number>>;
-  readonly exits: Readonly<Record<string, number>>;
-}
-
 export const token = signal(sessionStorage.getItem(TOKEN_NAME) ?? "");
 export const failure = signal<Failure | null>(null);
 export const health = signal<Health | null>(null);
 export const traffic = signal<TrafficBody | null>(null);
 export const tenants = signal<readonly Tenant[] | null>(null);
-export const expected = signal<Expected | null>(null);
+export const drift = signal<DriftBody["data"] | null>(null);
 export const hours = signal(24);
 /** A key that was just made: told once. */
 export const newKey = signal<{ readonly tenant: string; readonly key: string } | null>(null);
@@ -71,19 +65,21 @@ export function signOut(): void {
   sessionStorage.removeItem(TOKEN_NAME);
   tenants.value = null;
   traffic.value = null;
+  drift.value = null;
 }
 
 export const refresh = (): Promise<boolean> =>
   telling(async () => {
-    const [served, seen, names] = await Promise.all([
+    const [served, seen, calibrated, names] = await Promise.all([
       ask<Health>("GET", "/healthz"),
       ask<TrafficBody>("GET", `/admin/v1/traffic?hours=${hours.value}`),
+      ask<DriftBody>("GET", `/admin/v1/route/drift?hours=${hours.value}`),
       ask<{ data: { name: string }[] }>("GET", "/admin/v1/tenants"),
     ]);
     health.value = served;
     traffic.value = seen;
+    drift.value = calibrated.data;
     tenants.value = await Promise.all(names.data.map(({ name }) => readTenant(name)));
-    expected.value ??= await expectations(served.model);
   });
 
 async function readTenant(name: string): Promise<Tenant> {
@@ -92,22 +88,6 @@ async function readTenant(name: string): Promise<Tenant> {
     ask<UsageBody>("GET", `/admin/v1/tenants/${name}/usage`),
   ]);
   return { body, usage };
-}
-
-/** null where the checkpoint was not calibrated. */
-async function expectations(model: string): Promise<Expected | null> {
-  const messages = [{ role: "user", content: "Hello" }];
-  try {
-    const { paths } = await ask<{ paths: Readonly<Record<string, unknown>> }>("GET", "/openapi.json");
-    if (!("/admin/v1/route/explain" in paths)) return null;
-    const told = await ask<{ target?: { expected?: Expected } | null }>("POST", "/admin/v1/route/explain", {
-      model,
-      messages,
-    });
-    return told.target?.expected ?? null;
-  } catch {
-    return null; // the page is whole without it
-  }
 }
 
 /** Asks again and again while the page is in front of somebody. */

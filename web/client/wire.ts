@@ -4,6 +4,7 @@ import type { tenantSchema } from "../../src/api/admin-schemas.ts";
 import type { healthSchema } from "../../src/api/catalogue-answer.ts";
 import type { chatCompletionChunkSchema } from "../../src/api/chat-answer.ts";
 import type { playgroundSchema } from "../../src/api/playground-answer.ts";
+import type { driftSchema } from "../../src/api/route-schemas.ts";
 import type { trafficSchema } from "../../src/api/traffic-schemas.ts";
 import type { budgetViewSchema, usageBodySchema } from "../../src/api/usage-schemas.ts";
 
@@ -13,6 +14,7 @@ export type BudgetBody = z.infer<typeof budgetViewSchema>;
 export type UsageBody = z.infer<typeof usageBodySchema>;
 export type TenantBody = z.infer<typeof tenantSchema>;
 export type TrafficBody = z.infer<typeof trafficSchema>;
+export type DriftBody = z.infer<typeof driftSchema>;
 export type Playground = z.infer<typeof playgroundSchema>;
 
 /** What is sent as one turn of a conversation. */
