@@ -100,7 +100,7 @@ describe("tenants.toml", () => {
   });
 
   test("the README's file is one", () => {
-    const text = /```toml\n([\s\S]*?)```/.exec(readFileSync("README.md", "utf8"))?.[1] ?? "";
+    const text = /<<'TOML'\n([\s\S]*?)\nTOML$/m.exec(readFileSync("README.md", "utf8"))?.[1] ?? "";
     expect(parseTenantsFile(text, "README.md").get("acme")?.policy.budgets).toHaveLength(1);
   });
 
