@@ -49,6 +49,7 @@ def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Jo
         write("wikidata", WIKIDATA, "--n", str(FACTS)),
         Job("base", "sortie.training", (*arguments, "--out", str(base), "--run", str(base.parent / "run"))),
     ]
+    compared = []
     for kind, options in (("alpaca", ()), ("wikidata", WIKIDATA_OPTIONS)):
         setting = Setting(
             base=base,
@@ -61,5 +62,6 @@ def text_jobs(runs: Path, data: Path, tokenizer: Path, effort: float) -> list[Jo
             length=LENGTH,
             seed=SEED,
         )
-        jobs += [*arm_jobs(setting, runs, kind), methods_job(setting, runs, kind, METHODS_ROWS)]
-    return jobs
+        jobs += arm_jobs(setting, runs, kind)
+        compared.append(methods_job(setting, runs, kind, METHODS_ROWS))
+    return [*jobs, *compared]
