@@ -46,6 +46,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
       ? null
       : createOriginClient({
           ...config.origin,
+          fingerprint: bundle.fingerprint,
           link,
           handoffs: config.handoffs,
           onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),

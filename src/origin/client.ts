@@ -9,6 +9,7 @@ import { encodeHandoff, EXACT, handoffBytes, type WireFormat } from "./handoff-c
 import { OriginError } from "./origin-error.ts";
 import {
   errorBodySchema,
+  FINGERPRINT_HEADER,
   GENERATE_PATH,
   HANDOFF_REFUSAL_CODES,
   INFO_PATH,
@@ -31,7 +32,7 @@ import {
 
 /** Bytes of an answer that is no stream: info and refusals take under 2 KB. */
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** Statuses that mean "signed wrongly" or "not here": sending token ids would not help. */
+/** Statuses that mean "signed wrongly" or "not here" (the checkpoint, too): sending token ids would not help. */
 const HOPELESS_STATUSES: readonly number[] = [401, 403, 404, 405];
 
 export interface OriginClientOptions {
@@ -39,6 +40,8 @@ export interface OriginClientOptions {
   readonly url: string;
   /** Shared secret of the HMAC signature. */
   readonly secret: string;
+  /** The checkpoint that must answer; undefined: whichever is there. */
+  readonly fingerprint?: string;
   readonly fetch?: typeof fetch;
   readonly timeouts?: Partial<OriginTimeouts>;
   /** Of handoffs; default `EXACT`. */
@@ -104,7 +107,11 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     call.expectWithin(timeouts.connectMs, "an answer");
     const parent = options.traceparent?.() ?? null;
     const signed = await signRequest(await key, method, path, body);
-    const headers = parent === null ? signed : { ...signed, traceparent: parent };
+    const headers = {
+      ...signed,
+      ...(parent !== null && { traceparent: parent }),
+      ...(options.fingerprint !== undefined && { [FINGERPRINT_HEADER]: options.fingerprint }),
+    };
     const response = await call.race(
       send(new URL(path, base).href, {
         method,

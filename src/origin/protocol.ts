@@ -3,7 +3,8 @@
  *
  *   POST /v1/generate   signed; JSON (`generationRequestSchema`) or a safetensors handoff (handoff-codec.ts)
  *                       → 200 `text/event-stream`: one `data: <TokenEvent>` per event, the last one is `end`;
- *                         a failure in mid-stream is one `data: {"error": …}`; lines that start with `:` are pings
+ *                         a failure in mid-stream is one `data: {"error": …}`; lines that start with `:` are pings;
+ *                         `x-sortie-fingerprint` names the checkpoint that is meant: another one refuses (404)
  *   GET  /v1/blocks     signed → sealed blocks of the prefix cache, signed (docs/protocol.md)
  *   GET  /v1/info       signed → `originInfoSchema`
  *   GET  /metrics       signed → Prometheus text; the three `METRIC_…` below are part of the protocol
@@ -22,6 +23,9 @@ export const INFO_PATH = "/v1/info";
 export const BLOCKS_PATH = "/v1/blocks";
 export const METRICS_PATH = "/metrics";
 export const HEALTH_PATH = "/healthz";
+
+/** Header of a request: the checkpoint whose tokens are wanted. Absent: whichever is there. */
+export const FINGERPRINT_HEADER = "x-sortie-fingerprint";
 
 export const JSON_TYPE = "application/json";
 export const SAFETENSORS_TYPE = "application/vnd.safetensors";
@@ -127,6 +131,7 @@ export const REFUSAL_CODES = [
   "signature_stale",
   "signature_replayed",
   "request_invalid",
+  "checkpoint_mismatch",
   "exit_unknown",
   "context_length_exceeded",
   "body_too_large",

@@ -6,6 +6,7 @@ import { HandoffError } from "../model/errors.ts";
 import type { NodeEngine } from "../model/node-client.ts";
 import {
   BLOCKS_PATH,
+  FINGERPRINT_HEADER,
   GENERATE_PATH,
   type HandoffRefusalCode,
   HEALTH_PATH,
@@ -73,6 +74,10 @@ export function createOriginApp(deps: OriginDeps): Hono {
 
   app.post(GENERATE_PATH, async (c) => {
     const body = await readSigned(c.req.raw, key, nonces);
+    const { fingerprint } = engine.bundle;
+    if ((c.req.header(FINGERPRINT_HEADER) ?? fingerprint) !== fingerprint) {
+      throw refuse(404, "checkpoint_mismatch", `This origin serves the checkpoint ${fingerprint}.`);
+    }
     const accepted = readGenerate(body, c.req.header("content-type") ?? "", engine.bundle, engine.exits);
     if (draining()) throw refuse(503, "origin_draining", "The origin is shutting down.");
     const place = queue.enter();

@@ -160,6 +160,16 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       expect(await refusal(origin.post(json({ ...asking(), [field]: "x" })))).toEqual([400, "request_invalid"]);
     });
 
+    it("answers for its own checkpoint alone", async () => {
+      const ask = async (fingerprint: string) => {
+        const { url, secret } = origin;
+        const asked = createOriginClient({ url, secret, fingerprint }).generate(asking({ max_tokens: 1 }), null);
+        for await (const _ of await asked);
+      };
+      await ask(info.fingerprint);
+      await expect(ask("0123456789abcdef")).rejects.toMatchObject({ status: 404, code: "checkpoint_mismatch" });
+    });
+
     it("refuses what it cannot run", async () => {
       expect(await refusal(origin.post(Uint8Array.from(Buffer.from("{nope"))))).toEqual([400, "request_invalid"]);
       expect(await refusal(origin.post(json({ ...asking(), more: 1 })))).toEqual([400, "request_invalid"]);

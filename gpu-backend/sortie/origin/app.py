@@ -21,6 +21,7 @@ from .blocks import answer_blocks
 from .checkpoint import Checkpoint
 from .handoff import Target, decode_handoff
 from .protocol import (
+    FINGERPRINT_HEADER,
     JSON_TYPE,
     MAX_BODY_BYTES,
     MAX_JSON_BYTES,
@@ -94,6 +95,9 @@ def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember 
     async def generate(request: Request) -> Response:
         try:
             body = await signed(request)
+            if request.headers.get(FINGERPRINT_HEADER, target.fingerprint) != target.fingerprint:
+                message = f"This origin serves the checkpoint {target.fingerprint}."
+                raise Refusal(404, "checkpoint_mismatch", message)
             asked, state = read_generate(body, request.headers.get("content-type", ""), target)
             job = job_of(asked, target.exits, target.vocabulary, origin.service.runner.context_length, served.usual)
             record = record_of(asked, job, state, len(body))

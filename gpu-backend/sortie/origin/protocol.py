@@ -13,6 +13,8 @@ from ..engine.sequence import Job
 
 PROTOCOL = "sortie-origin/1"
 JSON_TYPE = "application/json"
+# The checkpoint whose tokens are wanted; absent: whichever is there.
+FINGERPRINT_HEADER = "x-sortie-fingerprint"
 SAFETENSORS_TYPE = "application/vnd.safetensors"
 BLOCKS_TYPE = "application/vnd.sortie.blocks"
 SSE_TYPE = "text/event-stream"
