@@ -10,14 +10,12 @@ import { z } from "zod";
 import { promptFeatures } from "../src/policy/text-features.ts";
 import { table } from "./bench/report.ts";
 import { interval, resamples } from "./calibrate/bootstrap.ts";
-import { areaUnderCurve, fitLogistic, predict } from "./calibrate/fit.ts";
-import { BUCKETS } from "./calibrate/gates.ts";
+import { areaUnderCurve, predict } from "./calibrate/fit.ts";
+import { BUCKETS, fitPrompt } from "./calibrate/gates.ts";
 import { progressLine } from "./export/progress.ts";
 import { apgr, cpt, curveOf, type Outcome } from "./route-eval/metrics.ts";
 import { gsm8k, labelsOf, nineModels, splitsOf, type Problem, type Split } from "./route-prompts/problems.ts";
 
-/** Calibration chooses among three; here the middle one is taken, so that the figures owe nothing to a choice. */
-const L2 = 1e-4;
 const PYTHON = "gpu-backend/.venv/bin/python";
 const EXCHANGE = "build/route-prompts";
 /** Points of a curve. */
@@ -66,7 +64,7 @@ function main(): void {
   console.log(JSON.stringify(found));
 }
 
-/** Gate 1, its features and its fit. */
+/** Gate 1, its features and its fit; the penalty is chosen on the known parts alone, as calibration chooses it. */
 function gateOne(problem: Problem, { parts, name }: Split): Predictions {
   const features = problem.texts.map((content) => promptFeatures([{ role: "user", content }], BUCKETS));
   const labels = labelsOf(problem);
@@ -78,11 +76,9 @@ function gateOne(problem: Problem, { parts, name }: Split): Predictions {
     for (const fold of folds) {
       progress(done++, folds.length * labels.size, `${problem.name}, ${name}`);
       const known = parts.map((_, at) => at).filter((at) => parts[at] !== fold);
-      const model = fitLogistic(
+      const { model } = fitPrompt(
         known.map((at) => features[at]!),
         known.map((at) => truth[at] === true),
-        BUCKETS,
-        L2,
       );
       for (const [at, row] of features.entries()) if (parts[at] === fold) scores[at] = predict(model, row);
     }

@@ -1,19 +1,14 @@
-/** Logistic regression by AdaGrad: deterministic, sparse or dense, enough for gates of some thousand weights. */
+/** Logistic regression with a ridge penalty, sparse or dense: deterministic, for gates of some thousand weights. */
 import { sigmoid } from "../../src/policy/logistic.ts";
 import type { Features } from "../../src/policy/text-features.ts";
+import { minimise } from "./lbfgs.ts";
 import { shuffled } from "./random.ts";
 
-/** Passes over the rows; the loss is flat well before. */
-const EPOCHS = 40;
-/** AdaGrad's base step. */
-const LEARNING_RATE = 0.3;
-/** Keeps AdaGrad's first steps finite. */
-const ADAGRAD_EPSILON = 1e-8;
 /** Largest magnitude of a quantised weight. */
 const INT8_MAX = 127;
 /** Parts of a cross-fit. */
 const FOLDS = 5;
-/** Order of the rows, and of the folds. */
+/** Order of the folds. */
 const SEED = 5;
 
 export interface LinearModel {
@@ -22,7 +17,7 @@ export interface LinearModel {
 }
 
 /**
- * Minimises mean log loss + l2/2·‖w‖² over rows, in an order that is always the same.
+ * Minimises mean log loss + l2/2·‖w‖² over rows; the bias is not penalised.
  * @param size number of weights
  */
 export function fitLogistic(
@@ -31,29 +26,33 @@ export function fitLogistic(
   size: number,
   l2: number,
 ): LinearModel {
-  const weights = new Float64Array(size);
-  const squares = new Float64Array(size + 1);
-  let bias = 0;
-  const step = (index: number, gradient: number): number => {
-    const sum = (squares[index] ?? 0) + gradient * gradient;
-    squares[index] = sum;
-    return (LEARNING_RATE * gradient) / (Math.sqrt(sum) + ADAGRAD_EPSILON);
-  };
-  for (let epoch = 0; epoch < EPOCHS; epoch++) {
-    for (const index of shuffled(rows.length, SEED + epoch)) {
-      const { buckets, values } = rows[index] as Features;
-      let logit = bias;
-      for (let i = 0; i < buckets.length; i++) logit += (weights[buckets[i] ?? 0] ?? 0) * (values[i] ?? 0);
-      const error = sigmoid(logit) - (labels[index] === true ? 1 : 0);
-      for (let i = 0; i < buckets.length; i++) {
-        const bucket = buckets[i] ?? 0;
-        const weight = weights[bucket] ?? 0;
-        weights[bucket] = weight - step(bucket, error * (values[i] ?? 0) + l2 * weight);
-      }
-      bias -= step(size, error);
+  const found = minimise((x, gradient) => {
+    const bias = x[size] ?? 0;
+    let penalty = 0;
+    for (let i = 0; i < size; i++) {
+      const weight = x[i] ?? 0;
+      gradient[i] = l2 * weight;
+      penalty += weight * weight;
     }
-  }
-  return { weights, bias };
+    gradient[size] = 0;
+    let loss = 0;
+    for (const [at, { buckets, values }] of rows.entries()) {
+      let logit = bias;
+      for (let i = 0; i < buckets.length; i++) logit += (x[buckets[i] ?? 0] ?? 0) * (values[i] ?? 0);
+      const sign = labels[at] === true ? 1 : -1;
+      loss += softplus(-sign * logit);
+      const error = (-sign * sigmoid(-sign * logit)) / rows.length;
+      for (let i = 0; i < buckets.length; i++) gradient[buckets[i] ?? 0]! += error * (values[i] ?? 0);
+      gradient[size]! += error;
+    }
+    return loss / Math.max(rows.length, 1) + (l2 / 2) * penalty;
+  }, size + 1);
+  return { weights: found.slice(0, size), bias: found[size] ?? 0 };
+}
+
+/** ln(1 + e^x), finite for every finite x. */
+function softplus(x: number): number {
+  return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
 /** The logit of one row. */
@@ -118,7 +117,7 @@ export function fitCalibrated(
 
 /** Mean negative log-likelihood of labels under logits, nats. */
 export function logLoss(logits: readonly number[], labels: readonly boolean[]): number {
-  const losses = logits.map((logit, at) => -Math.log(Math.max(sigmoid(labels[at] === true ? logit : -logit), 1e-12)));
+  const losses = logits.map((logit, at) => softplus(labels[at] === true ? -logit : logit));
   return losses.reduce((sum, loss) => sum + loss, 0) / Math.max(losses.length, 1);
 }
 

@@ -10,7 +10,7 @@ import type { Sample } from "./labels.ts";
 /** 16,384 buckets × 4 exits are 64 kB: a few thousand n-grams collide seldom. */
 export const BUCKETS = 16_384;
 /** Ridge penalties tried: rows are few against weights. */
-const PENALTIES = [1e-5, 1e-4, 1e-3] as const;
+const PENALTIES = [1e-4, 3e-4, 1e-3, 3e-3] as const;
 const PROBE_PENALTIES = [1e-3, 1e-2, 5e-2] as const;
 
 export type Gates = Pick<RouterFile, "prompt" | "probes">;

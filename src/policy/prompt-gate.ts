@@ -43,9 +43,9 @@ export function explainPrompt(
   most: number,
 ): Contribution[] {
   const names = new Map<number, string>();
-  const name: Visit = (hash, prefix, text, from, to) => {
+  const name: Visit = (hash, seed, head, joint, tail) => {
     const bucket = hash & (gate.buckets - 1);
-    if (!names.has(bucket)) names.set(bucket, prefix + text.slice(from, to));
+    if (!names.has(bucket)) names.set(bucket, seed + head + joint + tail);
   };
   visitConversation(messages, name, name);
   const { buckets, values } = promptFeatures(messages, gate.buckets);

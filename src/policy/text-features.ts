@@ -1,5 +1,5 @@
 /**
- * Gate 1's view of a conversation: hashed word and character n-grams, and surface counts. Pure, no model needed.
+ * Gate 1's view of a conversation: hashed words, pairs of words, and surface counts. Pure, no model needed.
  * Numbers are kept as shapes (`#`, `##`), because what matters is how many digits, not which.
  */
 import type { Message } from "../conversation.ts";
@@ -11,10 +11,6 @@ const MAX_REPEAT = 8;
 /** UTF-16 code units read from a turn's end, and of all earlier turns together: bounds the gate's time. */
 const MAX_TURN_CHARS = 4096;
 const MAX_EARLIER_CHARS = 2048;
-/** Lengths of character n-grams. */
-const SHORTEST_GRAM = 3;
-const LONGEST_GRAM = 4;
-
 const WORD = /[\p{L}\p{M}']+|\p{N}+|[^\s\p{L}\p{M}\p{N}]/gu;
 const DIGIT = /\p{N}/gu;
 const FNV_OFFSET = 0x811c9dc5;
@@ -26,12 +22,7 @@ export function hash32(text: string, hash = FNV_OFFSET): number {
   return hash >>> 0;
 }
 
-/** Lower-cased, digits as `#`. */
-export function shape(text: string): string {
-  return text.toLowerCase().replace(DIGIT, "#");
-}
-
-/** Words, number shapes and punctuation, in order. */
+/** Lower-cased words, number shapes and punctuation, in order. */
 export function words(text: string): string[] {
   return (
     text
@@ -47,41 +38,38 @@ function mayBeNumber(word: string): boolean {
   return (code >= 0x30 && code <= 0x39) || code >= 0x80;
 }
 
-/** Takes one feature: its hash, and its name in pieces, which only people need: `prefix + text.slice(from, to)`. */
-export type Visit = (hash: number, prefix: string, text: string, from: number, to: number) => void;
+/** Takes one feature: its hash, and its name in pieces, which only people need. */
+export type Visit = (hash: number, seed: string, head: string, joint: string, tail: string) => void;
+
+/** Visits each `name` with a power of two, from `from` to `most`: a thermometer. */
+function visitSteps(name: string, from: number, most: number, start: number, seed: string, visit: Visit): void {
+  for (let step = from; step <= most; step *= 2) {
+    visit(hash32(`${name}>=${step}`, start), seed, name, ">=", `${step}`);
+  }
+}
 
 /**
- * Features of one text: words, pairs of them, a thermometer of each word's repeats and of the length, and the
- * character n-grams. `seed` keeps kinds of text apart.
+ * Features of one text: words, pairs of them, a thermometer of each word's repeats and of the length. `seed` keeps
+ * kinds of text apart.
  */
 export function visitFeatures(text: string, seed: string, visit: Visit): void {
   const start = hash32(seed);
-  const named = (name: string): void => visit(hash32(name, start), seed, name, 0, name.length);
   const list = words(text);
   const counts = new Map<string, number>();
-  let previous = "^";
+  let previous = hash32("^", start);
+  let before = "^";
   for (const word of list) {
+    const hash = hash32(word, start);
     const count = (counts.get(word) ?? 0) + 1;
     counts.set(word, count);
-    if (count === 1) named(word);
-    else if (count <= MAX_REPEAT) named(`${word}@${count}`);
-    named(`${previous} ${word}`);
-    previous = word;
+    if (count === 1) visit(hash, seed, word, "", "");
+    else if (count <= MAX_REPEAT) visit(hash32(`${count}`, hash32("@", hash)), seed, word, "@", `${count}`);
+    visit(hash32(word, hash32(" ", previous)), seed, before, " ", word);
+    previous = hash;
+    before = word;
   }
-  for (let length = 1; length <= list.length; length *= 2) named(`words>=${length}`);
-  for (let length = 64; length <= text.length; length *= 2) named(`chars>=${length}`);
-  visitGrams(shape(text), hash32("~", start), `${seed}~`, visit);
-}
-
-function visitGrams(text: string, start: number, prefix: string, visit: Visit): void {
-  for (let at = 0; at < text.length; at++) {
-    let hash = start;
-    const end = Math.min(at + LONGEST_GRAM, text.length);
-    for (let to = at; to < end; to++) {
-      hash = Math.imul(hash ^ text.charCodeAt(to), FNV_PRIME);
-      if (to - at + 1 >= SHORTEST_GRAM) visit(hash >>> 0, prefix, text, at, to + 1);
-    }
-  }
+  visitSteps("words", 1, list.length, start, seed, visit);
+  visitSteps("chars", 64, text.length, start, seed, visit);
 }
 
 /** A sparse vector: the value at `buckets[i]` is `values[i]`; every bucket stands once. */
@@ -107,10 +95,7 @@ export function visitConversation(messages: readonly Message[], ofLast: Visit, o
   const last = messages.findLastIndex(({ role }) => role === "user");
   visitFeatures((messages[last]?.content ?? "").slice(-MAX_TURN_CHARS), "", ofLast);
   for (const [seed, text] of earlierTexts(messages, last)) visitFeatures(text, seed, ofEarlier);
-  for (let turns = 1; turns <= messages.length; turns *= 2) {
-    const name = `turns>=${turns}`;
-    ofEarlier(hash32(name), "", name, 0, name.length);
-  }
+  visitSteps("turns", 1, messages.length, FNV_OFFSET, "", ofEarlier);
 }
 
 /** ln(1 + count) of the counts that are common. */

@@ -1,4 +1,5 @@
 /** Calibration: the fits, the threshold search and the intervals behind `npm run calibrate`. */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { interval, ratioOf, resamples } from "../../scripts/calibrate/bootstrap.ts";
 import {
@@ -12,6 +13,7 @@ import {
 } from "../../scripts/calibrate/fit.ts";
 import { decodeLabels, encodeLabels } from "../../scripts/calibrate/label-codec.ts";
 import { ended, play, type Seen } from "../../scripts/calibrate/play.ts";
+import { minimise } from "../../scripts/calibrate/lbfgs.ts";
 import { randomFrom } from "../../scripts/calibrate/random.ts";
 import { reliability } from "../../scripts/calibrate/reliability.ts";
 import { chooseCascades, QUALITIES } from "../../scripts/calibrate/thresholds.ts";
@@ -26,6 +28,30 @@ describe("fitting", () => {
   const rows = texts.map((text) => promptFeatures(user(text), 256));
   const labels = texts.map((text) => text.startsWith("easy"));
 
+  test("the minimiser finds where a stretched bowl is lowest", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({ at: fc.double({ min: -9, max: 9, noNaN: true }), steep: fc.integer({ min: 1, max: 1000 }) }),
+          {
+            minLength: 1,
+            maxLength: 20,
+          },
+        ),
+        (bowl) => {
+          const found = minimise((x, gradient) => {
+            let value = 0;
+            for (const [i, { at, steep }] of bowl.entries()) {
+              gradient[i] = steep * (x[i]! - at);
+              value += (steep / 2) * (x[i]! - at) ** 2;
+            }
+            return value;
+          }, bowl.length);
+          for (const [i, { at }] of bowl.entries()) expect(found[i]).toBeCloseTo(at, 4);
+        },
+      ),
+    );
+  });
   test("a logistic regression finds the word that decides", () => {
     const model = fitLogistic(rows.slice(0, 100), labels.slice(0, 100), 256, 1e-4);
     const scores = rows.slice(100).map((row) => predict(model, row));
