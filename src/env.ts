@@ -60,7 +60,7 @@ const MAX_LEASE_SECONDS = 600;
 const BLOCK_CACHE_MB = 16;
 const MAX_BLOCK_CACHE_MB = 64;
 /** Seconds after which a block is computed anew: a long conversation's pause. */
-const BLOCK_TTL_SECONDS = 3_600;
+export const BLOCK_TTL_SECONDS = 3_600;
 /** Seconds for which blocks in R2 are good. */
 const ARCHIVE_TTL_SECONDS = 86_400;
 /** Seconds for which a stored answer is good: as long as a page that asks it is open. */

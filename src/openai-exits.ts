@@ -18,10 +18,10 @@ export function withOpenaiExits(
     return origin;
   };
   return {
-    async generate(request, handoff, signal) {
+    async generate(request, handoff, signal, spared) {
       const engine = exits.find(({ exit }) => exit === request.exit_layer);
       return engine === undefined
-        ? orNone().generate(request, handoff, signal)
+        ? orNone().generate(request, handoff, signal, spared)
         : generateOpenai(engine, request, rim, signal);
     },
     info: async (signal) => orNone().info(signal),

@@ -5,6 +5,7 @@
 import type { Route } from "./conversation.ts";
 import type { EdgeClient } from "./edge/client.ts";
 import type { EdgeEvent } from "./edge/job.ts";
+import type { Settings } from "./env.ts";
 import { ApiError } from "./errors.ts";
 import type { GenerationRequest, TokenEvent } from "./generation.ts";
 import type { Handoff } from "./handoff.ts";
@@ -25,6 +26,7 @@ export interface ServeDeps {
   readonly edge: EdgeClient;
   readonly origin: OriginClient | null;
   readonly health: TierHealth;
+  readonly settings: Pick<Settings, "handoffs">;
 }
 
 export interface Plan {
@@ -63,8 +65,17 @@ export async function serve(
   moved: Moved,
 ): Promise<Served> {
   const { decision } = plan;
-  if (decision.tier === "origin") return serveAtOrigin(deps, generation, decision, plan, null, signal);
+  if (decision.tier === "origin") {
+    const state = await storedAtEdge(deps, { ...generation, exit_layer: decision.exit }, signal);
+    return serveAtOrigin(deps, generation, decision, plan, state, signal);
+  }
   return serveAtEdge(deps, generation, decision, plan, signal, moved);
+}
+
+/** Of a conversation that the edge has answered before: its blocks. */
+async function storedAtEdge({ edge, origin, settings }: ServeDeps, request: GenerationRequest, signal: AbortSignal) {
+  if (origin === null || settings.handoffs === "never" || request.cache?.continued !== true) return null;
+  return edge.stored(request, signal);
 }
 
 async function serveAtEdge(
@@ -86,7 +97,7 @@ async function serveAtEdge(
   const { first, rest } = opening;
   const follow = (begun: EdgeEvent): AsyncIterable<TokenEvent> => shardTokens(begun, rest, { moved, goOn });
   async function goOn(handoff: Handoff, sent: readonly number[], to: Route): Promise<AsyncIterable<TokenEvent>> {
-    const served = await serveAtOrigin(deps, afterTokens(generation, sent), to, plan, handoff, signal);
+    const served = await serveAtOrigin(deps, afterTokens(generation, sent), to, plan, { handoff }, signal);
     moved(served.route);
     return served.tokens;
   }
@@ -96,7 +107,7 @@ async function serveAtEdge(
   if (second.type !== "handoff") return { route: decided, tokens: follow(second) };
   await rest.return?.(); // the shard's part is done: its place is free for others
   const escalated: Route = { exit: first.exit, tier: "origin", reason: first.reason };
-  const served = await serveAtOrigin(deps, generation, escalated, plan, second.handoff, signal);
+  const served = await serveAtOrigin(deps, generation, escalated, plan, second, signal);
   return { ...served, tokens: withCachedAtMost(first.handoff?.usage.cached_tokens ?? 0, served.tokens) };
 }
 
@@ -137,7 +148,7 @@ async function serveAtOrigin(
   generation: Generation,
   route: Route,
   plan: Plan,
-  handoff: Handoff | null,
+  state: { readonly handoff: Handoff; readonly spared?: number } | null,
   signal: AbortSignal,
 ): Promise<Served> {
   try {
@@ -148,7 +159,7 @@ async function serveAtOrigin(
       ...earlyExit(plan.earlyExit, plan.circumstances.exits, route.exit),
     };
     const { exit, tier, reason } = route;
-    const tokens = await deps.origin.generate(request, handoff, signal);
+    const tokens = await deps.origin.generate(request, state?.handoff ?? null, signal, state?.spared);
     deps.health.originAnswered();
     return { route: { exit, tier, reason }, tokens };
   } catch (error) {

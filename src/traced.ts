@@ -8,6 +8,14 @@ import { openSpan, withOpenSpan, type OpenSpan } from "./telemetry/span.ts";
 export function tracedEdge(client: EdgeClient): EdgeClient {
   return {
     status: () => client.status(),
+    stored: (request, signal) =>
+      withOpenSpan("stored", { "sortie.tier": "edge" }, async (span) => {
+        try {
+          return await client.stored(request, signal);
+        } finally {
+          span.end();
+        }
+      }),
     run: (job, signal): Promise<EdgeOutcome> =>
       withOpenSpan<Promise<EdgeOutcome>>(
         "edge",
@@ -32,7 +40,7 @@ export function tracedEdge(client: EdgeClient): EdgeClient {
 export function tracedOrigin(client: OriginClient): OriginClient {
   return {
     info: (signal) => client.info(signal),
-    generate(request, handoff, signal) {
+    generate(request, handoff, signal, spared) {
       const attributes = {
         "sortie.exit": request.exit_layer,
         "sortie.tier": "origin",
@@ -41,7 +49,7 @@ export function tracedOrigin(client: OriginClient): OriginClient {
       return withOpenSpan("origin", attributes, async (span) => {
         const phases = phasesOf(span, handoff === null ? "prefill" : "handoff");
         try {
-          return followed(await client.generate(request, handoff, signal), phases);
+          return followed(await client.generate(request, handoff, signal, spared), phases);
         } catch (error) {
           phases.end(String(error));
           throw error;

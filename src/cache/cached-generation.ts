@@ -17,7 +17,8 @@ export interface Cached {
 
 /**
  * As `generate`. A request without `cache` reads and leaves nothing.
- * Blocks are left when the prompt is read, so that an equal prompt profits at once.
+ * Blocks are left as soon as they are whole: the prompt's before the first token, so that an equal prompt profits at
+ * once, the answer's as decoding has made them, so that the next turn finds them even if this one is left.
  */
 export async function* cachedGenerate(
   engine: Engine,
@@ -31,7 +32,7 @@ export async function* cachedGenerate(
   if (owner === undefined) return yield* generate(engine, sequence, request, signal, options);
   cache.forgetOlder(owner.scope);
   sequence.append(ids.slice(sequence.length));
-  const keys = await cache.keys(ids, owner);
+  let keys = await cache.keys(ids, owner);
   const held = cache.held(exit, keys);
   if (held.some((blocks) => blocks > 0)) onMet?.(keys, held);
   for (const source of sources) {
@@ -41,11 +42,18 @@ export async function* cachedGenerate(
   }
   cache.fill(sequence, exit, keys);
   const events = generate(engine, sequence, request, signal, options);
+  let left = -1;
   try {
-    let next = await events.next();
-    cache.keep(sequence, exit, keys);
-    for (; next.done !== true; next = await events.next()) yield next.value;
-    return next.value;
+    for (let next = await events.next(); ; next = await events.next()) {
+      const whole = blockFloor(sequence.computed(0));
+      if (whole > left) {
+        keys = await cache.keys(sequence.tokenIds.slice(0, whole), owner, keys);
+        cache.keep(sequence, exit, keys);
+        left = whole;
+      }
+      if (next.done === true) return next.value;
+      yield next.value;
+    }
   } finally {
     await events.return?.(undefined as never);
   }
@@ -55,25 +63,4 @@ export async function* cachedGenerate(
 function heldBefore(keys: readonly BlockKey[], wanted: readonly BlockRef[]): string | null {
   const first = keys.findIndex(({ key }) => wanted.some((ref) => ref.key === key));
   return keys[first - 1]?.key ?? null;
-}
-
-/**
- * Reads an answer's tokens anew, as a prompt is read, up to the last whole block, and keeps the blocks: the next turn of
- * the conversation then finds them. For after the answer's end, when nobody waits.
- */
-export async function keepAnswer(
-  engine: Engine,
-  cache: PrefixCache,
-  sequence: Sequence,
-  request: GenerationRequest,
-  signal: AbortSignal,
-): Promise<void> {
-  const { cache: owner, exit_layer: exit } = request;
-  if (owner === undefined) return;
-  const ids = sequence.tokenIds;
-  const end = blockFloor(ids.length);
-  if (end <= blockFloor(request.token_ids.length)) return; // the answer completed no block
-  sequence.retarget(ids);
-  await engine.advance(sequence, exit, end, signal);
-  cache.keep(sequence, exit, await cache.keys(ids, owner));
 }

@@ -102,10 +102,11 @@ export class PrefixCache {
     return counts;
   }
 
-  /** Keeps the canonical blocks of layers 1..exit that memory does not hold; copies them. */
+  /** Keeps the whole blocks of layers 1..exit that memory does not hold; copies them. Of foreign arithmetic, none. */
   keep(sequence: Sequence, exit: number, keys: readonly BlockKey[]): void {
+    if (sequence.isForeign) return;
     for (const [segment, lastLayer] of this.#segments(exit).toReversed()) {
-      const whole = Math.min(sequence.canonical(segment) / BLOCK_TOKENS, keys.length);
+      const whole = Math.min(Math.floor(sequence.computed(segment) / BLOCK_TOKENS), keys.length);
       for (let index = whole - 1; index >= 0; index--) {
         const name = blockName(keys[index]!, lastLayer);
         if (index * BLOCK_TOKENS < sequence.hiddenFrom(segment) || this.#memory.get(name) !== undefined) continue;

@@ -1,6 +1,9 @@
 /** The Worker's client of the pool of edge exits. */
+import type { GenerationRequest } from "../generation.ts";
+import { log } from "../log.ts";
 import type { HandoffTarget } from "../origin/handoff-codec.ts";
 import { decodeHandoff } from "../origin/handoff-codec.ts";
+import { GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
 import { decodeJsonFrame, FRAME_HANDOFF, readFrames } from "./frames.ts";
 import {
   edgeJsonEventSchema,
@@ -11,11 +14,14 @@ import {
   type EdgeRefusal,
   type EdgeStatus,
 } from "./job.ts";
+import type { StoredState } from "./stored-state.ts";
 
 /** Token ids that pick the shard: turns of one conversation begin alike, so they meet their kvCache again. */
 const AFFINITY_TOKENS = 64;
 /** Host of requests to a shard; never resolved. */
 const SHARD_ORIGIN = "https://edge-exit.local";
+/** Milliseconds for stored state: beyond, the origin has read a prompt of some hundred tokens. */
+const STORED_TIMEOUT_MS = 500;
 
 /** What became of a job: a stream of events, or a refusal with its reason. */
 export type EdgeOutcome =
@@ -25,6 +31,8 @@ export type EdgeOutcome =
 export interface EdgeClient {
   /** Ending the iteration of the events early stops the compute. @throws the signal's reason */
   run(job: EdgeJob, signal: AbortSignal): Promise<EdgeOutcome>;
+  /** What the conversation's shard holds of a prompt that goes to the origin; null: nothing that helps. @throws the signal's reason, nothing else */
+  stored(request: GenerationRequest, signal: AbortSignal): Promise<StoredState | null>;
   /** State of one shard of the pool. */
   status(): Promise<EdgeStatus>;
 }
@@ -47,7 +55,11 @@ export function createEdgeClient(pool: EdgePool): EdgeClient {
       const stub = shard(shardOf(job.request.token_ids, pool.shards));
       let response: Response;
       try {
-        response = await stub.fetch(`${SHARD_ORIGIN}/generate`, { method: "POST", body: JSON.stringify(job), signal });
+        response = await stub.fetch(SHARD_ORIGIN + GENERATE_PATH, {
+          method: "POST",
+          body: JSON.stringify(job),
+          signal,
+        });
       } catch (error) {
         signal.throwIfAborted();
         return { ok: false, reason: "edge-unavailable", message: String(error) };
@@ -58,8 +70,26 @@ export function createEdgeClient(pool: EdgePool): EdgeClient {
       }
       return { ok: true, events: edgeEvents(response.body, pool.target) };
     },
+    async stored(request, signal) {
+      const stub = shard(shardOf(request.token_ids, pool.shards));
+      try {
+        const response = await stub.fetch(SHARD_ORIGIN + STORED_PATH, {
+          method: "POST",
+          body: JSON.stringify(request),
+          signal: AbortSignal.any([signal, AbortSignal.timeout(STORED_TIMEOUT_MS)]),
+        });
+        if (response.status !== 200) return null;
+        const body = new Uint8Array(await response.arrayBuffer());
+        const spared = Number(response.headers.get(SPARED_HEADER));
+        return { handoff: decodeHandoff(body, pool.target).handoff, spared };
+      } catch (error) {
+        signal.throwIfAborted();
+        log("edge.not_stored", { request_id: request.request_id, error: String(error) }, "warn");
+        return null;
+      }
+    },
     async status() {
-      return edgeStatusSchema.parse(await (await shard(0).fetch(`${SHARD_ORIGIN}/status`)).json());
+      return edgeStatusSchema.parse(await (await shard(0).fetch(SHARD_ORIGIN + STATUS_PATH)).json());
     },
   };
 }

@@ -1,28 +1,37 @@
 /** The Durable Object that holds the edge's exits: one shard of the pool. */
 import { DurableObject } from "cloudflare:workers";
-import { type Cached, cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
+import { type Cached, cachedGenerate } from "../cache/cached-generation.ts";
 import type { PrefixCache } from "../cache/prefix-cache.ts";
 import { settings, type Env } from "../env.ts";
-import type { GenerationRequest, TokenEvent } from "../generation.ts";
+import { type GenerationRequest, generationRequestSchema, type TokenEvent } from "../generation.ts";
 import { log } from "../log.ts";
-import type { Engine } from "../model/engine.ts";
 import type { GenerationOutcome } from "../model/generate.ts";
-import type { Sequence } from "../model/sequence.ts";
+import { encodeHandoff } from "../origin/handoff-codec.ts";
 import { Admission } from "./admission.ts";
+import { GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
 import { currentEngine, loadedExit } from "./loaded-exit.ts";
 import { originBlocks } from "./origin-blocks.ts";
 import { runJob, type JobHooks } from "./run-job.ts";
-import { shardArchive, shardCache, shardLink } from "./shard-cache.ts";
+import { currentCache, originHolds, shardArchive, shardCache, shardLink } from "./shard-cache.ts";
+import { storedState } from "./stored-state.ts";
 
 export class EdgeExit extends DurableObject<Env> {
   readonly #admission = new Admission();
   #decodedTokens = 0;
 
-  /** `GET /status`, `POST /generate` with an {@link EdgeJob}; called by the Worker only. */
+  /** The paths of exit-protocol.ts; called by the Worker only. */
   override async fetch(request: Request): Promise<Response> {
-    if (new URL(request.url).pathname === "/status") return Response.json(this.#status());
-    return this.#generate(edgeJobSchema.parse(await request.json()), request.signal);
+    switch (new URL(request.url).pathname) {
+      case STATUS_PATH:
+        return Response.json(this.#status());
+      case STORED_PATH:
+        return stored(generationRequestSchema.parse(await request.json()));
+      case GENERATE_PATH:
+        return this.#generate(edgeJobSchema.parse(await request.json()), request.signal);
+      default:
+        return new Response(null, { status: 404 });
+    }
   }
 
   /** The shard's cache, and where blocks may be that it has not computed: R2, then the origin. */
@@ -30,7 +39,8 @@ export class EdgeExit extends DurableObject<Env> {
     const { bundle } = cache;
     const { origin, handoffs: mode } = settings(this.env);
     const archive = shardArchive(this.env);
-    const behind = origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink })];
+    const behind =
+      origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink, holds: originHolds })];
     if (archive === null) return { cache, sources: behind };
     const onMet: Cached["onMet"] = (keys, blocks) => {
       const written = blocks.map((count, at) => archive.write(cache, keys, bundle.exits[at] ?? 0, count));
@@ -58,12 +68,13 @@ export class EdgeExit extends DurableObject<Env> {
       const counted = () => {
         this.#decodedTokens += 1;
       };
-      const { engine } = loaded;
-      const cache = shardCache(engine.bundle, settings(this.env));
+      const cache = shardCache(loaded.engine.bundle, settings(this.env));
       const hooks: JobHooks = {
         generate: (on, ...rest) => measured(cachedGenerate(on, this.#cached(cache), ...rest), rest[1].exit_layer),
-        onAnswer: (sequence, request) => this.ctx.waitUntil(keep(engine, cache, sequence, request)),
         onToken: counted,
+        onHandoff: async ({ token_ids: ids, cache: owner }) => {
+          if (owner !== undefined) originHolds.note(await cache.keys(ids, owner));
+        },
         onEnd: release,
       };
       return new Response(runJob(loaded, job, signal, hooks));
@@ -86,13 +97,13 @@ async function* measured(
   return outcome;
 }
 
-/** For the conversation's next turn; an answer is none the worse when it fails. */
-async function keep(engine: Engine, cache: PrefixCache, sequence: Sequence, request: GenerationRequest): Promise<void> {
-  try {
-    await keepAnswer(engine, cache, sequence, request, new AbortController().signal);
-  } catch (error) {
-    log("edge.not_kept", { request_id: request.request_id, error: String(error) }, "warn");
-  }
+/** Of a shard that has not computed anything, nothing: it is not worth loading it. */
+async function stored(request: GenerationRequest): Promise<Response> {
+  const cache = currentCache();
+  const state = cache === null ? null : await storedState(cache, originHolds, request);
+  if (state === null) return new Response(null, { status: 204 });
+  const headers = { [SPARED_HEADER]: String(state.spared) };
+  return new Response(encodeHandoff(state.handoff, request), { headers });
 }
 
 function refuse(refusal: EdgeRefusal): Response {

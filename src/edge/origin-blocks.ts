@@ -6,6 +6,7 @@ import { log } from "../log.ts";
 import type { Bundle } from "../model/bundle.ts";
 import { BLOCK_TOKENS } from "../model/segment-state.ts";
 import { askBlocks, type BlocksClientOptions } from "../origin/blocks-client.ts";
+import type { OriginHolds } from "./origin-holds.ts";
 import { decideTransfer, type LinkMeter, type TransferMode } from "../origin/transfer.ts";
 
 export interface OriginBlocksOptions extends BlocksClientOptions {
@@ -13,6 +14,8 @@ export interface OriginBlocksOptions extends BlocksClientOptions {
   readonly mode: TransferMode;
   /** Of this shard: its link to the origin, and its own prefill rate. */
   readonly link: LinkMeter;
+  /** Told of what it has given. */
+  readonly holds: OriginHolds;
 }
 
 export function originBlocks(options: OriginBlocksOptions): BlockSource {
@@ -40,6 +43,7 @@ export function originBlocks(options: OriginBlocksOptions): BlockSource {
         const body = await askBlocks(options, { exit, names: asked.map(nameOf), held }, signal);
         link.moved(body?.length ?? 0, Date.now() - started);
         const found = body === null ? new Map<string, Uint8Array>() : split(bundle, layers, asked, body);
+        options.holds.note(asked.filter((ref) => layers.every((last) => found.has(blockName(ref, last)))));
         log("blocks.fetched", { asked: asked.length, found: found.size, bytes: body?.length ?? 0, ...decision });
         return found;
       } catch (error) {

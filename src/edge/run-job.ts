@@ -13,8 +13,8 @@ type Generate = (...args: Parameters<typeof generate>) => ReturnType<typeof gene
 export interface JobHooks {
   /** `generate`, with a cache around it. */
   readonly generate: Generate;
-  /** Called after an answer's end with the sequence, which is the caller's from then on. */
-  readonly onAnswer: (sequence: Sequence, request: GenerationRequest) => void;
+  /** Called before a request goes on at the origin, with what it is then. */
+  readonly onHandoff: (request: GenerationRequest) => Promise<void>;
   /** Called for every token computed. */
   readonly onToken: () => void;
   /** Called once, when nothing more will be computed: finished, failed or cancelled. */
@@ -72,7 +72,6 @@ async function* jobFrames(
         const settled = gates?.takeSettled();
         if (settled) yield verdictFrame(settled, null);
         if (next.value.type === "token") hooks.onToken();
-        else hooks.onAnswer(sequence, request);
         yield encodeJsonFrame(before ? afterPart(before, next.value) : next.value);
       }
       if (next.value.type === "end") return;
@@ -85,6 +84,7 @@ async function* jobFrames(
       const settled = gates?.takeSettled();
       if (settled) yield verdictFrame(settled, here ? null : spent);
       if (here) continue;
+      await hooks.onHandoff(request);
       yield encodeFrame(FRAME_HANDOFF, encodeHandoff(sequence.export(reached), request));
       return;
     }

@@ -1,8 +1,8 @@
 /** The computing thread: owns engine and sequences, answers the calls of node-protocol.ts. Started by node-client.ts. */
 import { parentPort, workerData } from "node:worker_threads";
-import { cachedGenerate, keepAnswer } from "../cache/cached-generation.ts";
+import { cachedGenerate } from "../cache/cached-generation.ts";
 import { PrefixCache } from "../cache/prefix-cache.ts";
-import type { GenerationRequest, TokenEvent } from "../generation.ts";
+import type { TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import { openBundle } from "./bundle.ts";
 import { type Engine, loadEngine } from "./engine.ts";
@@ -21,8 +21,6 @@ const TIMED_BLOCKS = 4;
 interface Stream {
   readonly events: AsyncGenerator<TokenEvent, unknown> | null;
   readonly cancelled: AbortController;
-  /** Called at the answer's end. */
-  readonly onEnd?: () => void;
 }
 
 const options = workerData as ThreadOptions;
@@ -91,24 +89,14 @@ async function describe(engine: Engine): Promise<Loaded> {
 
 function open(engine: Engine, call: Extract<Call, { type: "open" }>): void {
   const { request, handoff } = call;
-  const sequence = handoff === null ? engine.newSequence() : imported(engine, request, handoff);
+  const sequence =
+    handoff === null ? engine.newSequence() : Sequence.import(engine.bundle, handoff, options.foreignNumerics);
   const cancelled = new AbortController();
-  if (cache === null) {
-    streams.set(call.stream, { events: generate(engine, sequence, request, cancelled.signal), cancelled });
-    return;
-  }
-  const kept = { cache, sources: [] };
-  const events = cachedGenerate(engine, kept, sequence, request, cancelled.signal);
-  // What follows an answer is nobody's wait, and nobody's failure.
-  const { signal } = new AbortController();
-  const onEnd = () => void keepAnswer(engine, kept.cache, sequence, request, signal).catch(() => undefined);
-  streams.set(call.stream, { events, cancelled, onEnd });
-}
-
-/** A prompt is read in aligned blocks on every tier; tokens of an answer are not. */
-function imported(engine: Engine, request: GenerationRequest, handoff: Handoff): Sequence {
-  const prompt = request.token_ids.length - request.answer_tokens;
-  return Sequence.import(engine.bundle, handoff, options.foreignNumerics, Math.min(prompt, handoff.positions));
+  const events =
+    cache === null
+      ? generate(engine, sequence, request, cancelled.signal)
+      : cachedGenerate(engine, { cache, sources: [] }, sequence, request, cancelled.signal);
+  streams.set(call.stream, { events, cancelled });
 }
 
 async function sealedBlocks({ names, maxBytes }: Extract<Call, { type: "blocks" }>) {
@@ -130,7 +118,6 @@ async function next(id: number): Promise<TokenEvent | null> {
     streams.delete(id);
     return null;
   }
-  if (result.value.type === "end") stream?.onEnd?.();
   return result.value;
 }
 

@@ -118,11 +118,6 @@ export class SegmentState {
     if (tokens === BLOCK_TOKENS && start === this.#canonical && canonicalBelow >= end) this.#canonical = end;
   }
 
-  /** Vouches for positions 0..length-1: whoever computed them did so in whole aligned blocks. */
-  vouch(length: number): void {
-    this.#canonical = Math.max(this.#canonical, blockFloor(Math.min(length, this.#computed)));
-  }
-
   /** Forgets positions `length` and after. */
   truncate(length: number): void {
     this.#computed = Math.min(this.#computed, length);

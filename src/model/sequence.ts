@@ -9,6 +9,7 @@ export class Sequence {
   readonly bundle: Bundle;
   readonly #ids: number[] = [];
   readonly #segments: readonly SegmentState[];
+  #isForeign = false;
 
   /** An empty sequence for every segment of `bundle`; memory for a segment is taken when it is first computed. */
   constructor(bundle: Bundle) {
@@ -41,6 +42,11 @@ export class Sequence {
     const id = this.#ids[position];
     if (id === undefined) throw new RangeError(`position ${position} of a sequence of ${this.length}`);
     return id;
+  }
+
+  /** Whether another arithmetic made a part of it: then whatever is computed from it is that one's approximation. */
+  get isForeign(): boolean {
+    return this.#isForeign;
   }
 
   /** Bytes of kvCache and hidden states held. */
@@ -167,10 +173,9 @@ export class Sequence {
    * A sequence that goes on where a handoff stopped: layers 1..exitLayer are computed for its first T positions.
    *
    * @param foreign numerics accepted besides the bundle's own; their states are an approximation.
-   * @param aligned leading positions that the sender read in whole aligned blocks, as a prompt is read.
    * @throws HandoffError naming the fault; nothing of the handoff is used then.
    */
-  static import(bundle: Bundle, handoff: Handoff, foreign: readonly Numerics[] = [], aligned = 0): Sequence {
+  static import(bundle: Bundle, handoff: Handoff, foreign: readonly Numerics[] = []): Sequence {
     checkHandoff(bundle, handoff, foreign);
     const sequence = new Sequence(bundle);
     try {
@@ -187,8 +192,8 @@ export class Sequence {
         values: handoff.pastV.slice(firstLayer - 1, lastLayer),
       };
       segment.append(handoff.positions, rows, 0);
-      if (rows.hidden !== null && handoff.numerics === bundle.numerics) segment.vouch(aligned);
     }
+    sequence.#isForeign = handoff.numerics !== bundle.numerics;
     return sequence;
   }
 

@@ -62,6 +62,7 @@ export interface OriginClient {
   /**
    * Asks for tokens. Resolves when the first event is there, so that a caller may still answer otherwise.
    * A refused handoff is followed once by the token ids alone.
+   * @param spared tokens that a handoff spares the origin; default: all that it has
    * @returns tokens, then exactly one `end`. Ending the iteration early aborts the request.
    * @throws {OriginError} now, or while iterating; the signal's reason when the caller aborts.
    */
@@ -69,6 +70,7 @@ export interface OriginClient {
     request: GenerationRequest,
     handoff: Handoff | null,
     signal?: AbortSignal,
+    spared?: number,
   ): Promise<AsyncIterable<TokenEvent>>;
   /** @throws {OriginError} */
   info(signal?: AbortSignal): Promise<OriginInfo>;
@@ -83,10 +85,10 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   const link = options.link ?? new LinkMeter();
   const wire = options.wire ?? EXACT;
 
-  function worthSending(handoff: Handoff, bytes: number): boolean {
+  function worthSending(handoff: Handoff, bytes: number, spared: number): boolean {
     const inputs: TransferInputs = {
       bytes,
-      tokenLayers: handoff.positions * handoff.exitLayer,
+      tokenLayers: spared * handoff.exitLayer,
       bandwidth: link.bandwidth,
       tokenLayersPerSecond: link.tokenLayersPerSecond,
       extraMs: 0, // the request is made in any case
@@ -148,9 +150,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   }
 
   return {
-    async generate(request, handoff, signal) {
+    async generate(request, handoff, signal, spared = handoff?.positions ?? 0) {
       const bytes = handoff === null ? 0 : handoffBytes(handoff, request, wire);
-      if (handoff !== null && worthSending(handoff, bytes)) {
+      if (handoff !== null && worthSending(handoff, bytes, spared)) {
         const body = encodeHandoff(handoff, request, wire);
         try {
           return await start(request, body, SAFETENSORS_TYPE, signal);

@@ -1,5 +1,5 @@
 /** Random conversations over two tiers that share a prefix cache's blocks, against cold runs. */
-import { cachedGenerate, keepAnswer } from "../../src/cache/cached-generation.ts";
+import { cachedGenerate } from "../../src/cache/cached-generation.ts";
 import type { BlockRef } from "../../src/cache/prefix-cache.ts";
 import { blockName } from "../../src/cache/block-keys.ts";
 import type { BlockDtype } from "../../src/cache/block-codec.ts";
@@ -24,6 +24,9 @@ export function randomNumbers(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** Told of each turn's tokens, cold and with the caches. */
+type OnTurn = (cold: GreedyToken[], warm: GreedyToken[], turn: number) => void;
 
 /** A tier: its cache, and where it looks for what it lacks. */
 interface Tier {
@@ -51,8 +54,8 @@ export class Conversations {
     this.#edge = { cache: newCache(), sources: [{ read: (wanted) => sealedOf(origin, wanted) }] };
   }
 
-  /** One conversation. @param onTurn told of each turn's tokens, cold and with the caches */
-  async converse(turns: number, tokens: number, onTurn: (cold: GreedyToken[], warm: GreedyToken[]) => void) {
+  /** One conversation. */
+  async converse(turns: number, tokens: number, onTurn: OnTurn) {
     const { prompts } = this.#model;
     const some = () => prompts[Math.floor(this.#random() * prompts.length)] ?? [];
     let ids = [...some()];
@@ -62,7 +65,7 @@ export class Conversations {
       const request = greedyRequest(this.#model, ids, exit, tokens);
       const cold = await greedyRun(this.#engine, this.#engine.newSequence(), request);
       const warm = await this.#warm(request);
-      onTurn(cold, warm);
+      onTurn(cold, warm, turn);
       ids = [...ids, ...cold.map(({ id }) => id), ...some().slice(0, 8 + Math.floor(this.#random() * 40))];
     }
   }
@@ -78,8 +81,7 @@ export class Conversations {
     const gate = { afterPrefill: () => "handoff" as const };
     const read = cachedGenerate(this.#engine, this.#edge, sender, { ...request, exit_layer: shallow }, never, gate);
     await read.next();
-    const ids = request.token_ids.length;
-    return this.#run(this.#origin, Sequence.import(this.#engine.bundle, sender.export(shallow), [], ids), request);
+    return this.#run(this.#origin, Sequence.import(this.#engine.bundle, sender.export(shallow)), request);
   }
 
   async #run(tier: Tier, sequence: Sequence, request: GenerationRequest): Promise<GreedyToken[]> {
@@ -94,7 +96,6 @@ export class Conversations {
       const gap = (best?.logprob ?? 0) - (second?.logprob ?? -Infinity);
       tokens.push({ id: event.id, logprob: event.logprob, gap });
     }
-    await keepAnswer(this.#engine, tier.cache, sequence, request, never);
     return tokens;
   }
 }

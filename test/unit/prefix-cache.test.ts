@@ -2,8 +2,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { blockName, type BlockKey } from "../../src/cache/block-keys.ts";
+import { cachedGenerate } from "../../src/cache/cached-generation.ts";
 import { PrefixCache } from "../../src/cache/prefix-cache.ts";
+import { type GenerationRequest, GREEDY } from "../../src/generation.ts";
 import { loadEngine } from "../../src/model/engine.ts";
+import { Sequence } from "../../src/model/sequence.ts";
 import { mockModel } from "./model-mock.ts";
 
 /** Kernels whose result depends on the chunk's shape: what is not computed in aligned blocks shows. */
@@ -127,16 +130,57 @@ describe("a prefix cache", () => {
     expect((await warm(cache, ids, 4)).taken).toBe(9);
   });
 
-  test("an answer's tokens become blocks only when they are read as a prompt is", async () => {
+  const request = (token_ids: number[], exit_layer: number, max_tokens: number): GenerationRequest => ({
+    request_id: "r",
+    token_ids,
+    answer_tokens: 0,
+    exit_layer,
+    max_tokens,
+    sampling: GREEDY,
+    top_logprobs: 0,
+    stop_token_ids: [],
+    cache: { ...owner("acme/0"), continued: false },
+  });
+  const answer = (cache: PrefixCache, asked: GenerationRequest, sequence = engine.newSequence()) =>
+    cachedGenerate(engine, { cache, sources: [] }, sequence, asked, never);
+
+  test("an answer's tokens are blocks as decoding made them; a deeper exit fills its layers in whole blocks", async () => {
     const cache = newCache(1e9);
-    const ids = Array.from({ length: 60 }, (_, at) => at % 17);
-    const keys = await cache.keys(ids, owner("acme/0"));
+    const prompt = Array.from({ length: 40 }, (_, at) => at % 17);
     const sequence = engine.newSequence();
-    for (const id of ids) {
-      sequence.append([id]);
-      await engine.advance(sequence, 4, sequence.length, never);
+    await Array.fromAsync(answer(cache, request(prompt, 1, 60), sequence));
+    expect(cache.state.blocks).toBe(3); // 99 positions have a state: the last token has none
+    const next = [...sequence.tokenIds, 3, 5];
+    runs.length = 0;
+    const events = await Array.fromAsync(answer(cache, request(next, 4, 1)));
+    expect(events.at(-1)).toMatchObject({ usage: { cached_tokens: 0 } }); // the deeper layers were computed
+    expect(runs.filter(({ segment }) => segment === 0).map(({ start }) => start)).toEqual([96]);
+    for (const segment of [1, 2]) {
+      expect(runs.filter((run) => run.segment === segment).map(({ start }) => start)).toEqual([0, 32, 64, 96]);
     }
-    cache.keep(sequence, 4, keys);
-    expect(cache.state.blocks).toBe(0);
+    const again = await Array.fromAsync(answer(cache, request(next, 4, 1)));
+    expect(again.at(-1)).toMatchObject({ usage: { cached_tokens: 96 } });
+  });
+
+  test("keeps what was read and said of an answer that is left", async () => {
+    const cache = newCache(1e9);
+    const events = answer(cache, request([1, 2, 3], 1, 100));
+    for (let read = 0; read < 65; read++) await events.next();
+    await events.return(undefined as never);
+    expect(cache.state.blocks).toBe(2);
+  });
+
+  test("keeps the segments whose hidden states a handoff brings, and nothing of a foreign arithmetic", async () => {
+    const ids = Array.from({ length: 70 }, (_, at) => at % 17);
+    const whole = await cold(ids, 3);
+    for (const [handoff, blocks] of [
+      [whole, 6],
+      [{ ...whole, innerHidden: new Map<number, Float32Array>() }, 4],
+      [{ ...whole, numerics: "bf16" as const }, 0],
+    ] as const) {
+      const cache = newCache(1e9);
+      await Array.fromAsync(answer(cache, request(ids, 4, 1), Sequence.import(bundle, handoff, ["bf16"])));
+      expect(cache.state.blocks).toBe(blocks);
+    }
   });
 });

@@ -27,7 +27,9 @@ beforeAll(async () => {
   modules = await buildGateway();
   gateway = await start();
 });
-const start = () => startGateway(modules, { state, originUrl: origin.url, originSecret: origin.secret });
+/** State moves whatever the link is: what is tested is what then happens. */
+const start = (variables: Record<string, string> = { HANDOFFS: "always" }) =>
+  startGateway(modules, { state, originUrl: origin.url, originSecret: origin.secret, variables });
 afterAll(async () => {
   await gateway?.kill();
   await origin?.stop();
@@ -150,6 +152,46 @@ describe("between the tiers", () => {
     const cold = await chat(umbrella, "tiny:exit-6", messages);
     expect(cold.usage.prompt_tokens_details.cached_tokens).toBe(0);
     expect(edge.content).toBe(cold.content);
+  });
+
+  const handoffs = () => origin.metric("sortie_origin_handoffs_total");
+
+  test("a conversation of the edge's that turns out hard is resumed by the origin from the shard's blocks, for the same bill", async () => {
+    const [acme, umbrella] = [await tenant("acme-forth"), await tenant("umbrella-forth")];
+    const first: Said[] = [{ role: "user", content: `${question(20)} ${question(21)}` }];
+    const { content } = await chat(acme, "tiny:exit-6", first);
+    const messages = [...first, { role: "assistant", content }, { role: "user", content: question(22) }];
+    const before = await handoffs();
+    const hard = await chat(acme, "tiny:exit-12", messages);
+    expect((await handoffs()) - before).toBe(1);
+    const cold = await chat(umbrella, "tiny:exit-12", messages); // no shard knows it: it goes as token ids
+    expect(hard).toEqual(cold);
+    expect(hard.usage.prompt_tokens_details.cached_tokens).toBe(0); // the deeper layers were computed
+    const [again, coldAgain] = [
+      await chat(acme, "tiny:exit-12", messages),
+      await chat(umbrella, "tiny:exit-12", messages),
+    ];
+    expect((await handoffs()) - before).toBe(1); // the origin has it by now
+    expect(again).toEqual(coldAgain);
+    expect(again.usage.prompt_tokens_details.cached_tokens).toBeGreaterThanOrEqual(96);
+    expect(await drained(gateway, "acme-forth")).toMatchObject({ held: 0 });
+  });
+
+  test("a handoff that is not allowed is not made", async () => {
+    await gateway.kill();
+    gateway = await start({ HANDOFFS: "never" });
+    const acme = await tenant("acme-never");
+    const first: Said[] = [{ role: "user", content: `${question(30)} ${question(31)}` }];
+    const { content } = await chat(acme, "tiny:exit-6", first);
+    const before = await handoffs();
+    await chat(acme, "tiny:exit-12", [
+      ...first,
+      { role: "assistant", content },
+      { role: "user", content: "And then?" },
+    ]);
+    expect((await handoffs()) - before).toBe(0);
+    await gateway.kill();
+    gateway = await start();
   });
 });
 

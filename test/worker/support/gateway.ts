@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Of an origin; empty: the edge answers alone. */
   readonly originUrl: string;
   readonly leaseSeconds?: number;
+  /** More of wrangler.toml's variables. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Of the origin. */
   readonly originSecret?: string;
   /** Folder of the static assets; by default the whole bundle. */
@@ -78,6 +80,7 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
             ORIGIN_URL: text(options.originUrl),
             ORIGIN_SECRET: text(options.originSecret ?? "a secret of some length"),
             LEASE_SECONDS: text(String(options.leaseSeconds ?? 60)),
+            ...Object.fromEntries(Object.entries(options.variables ?? {}).map(([name, value]) => [name, text(value)])),
           },
         },
       },
