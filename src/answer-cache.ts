@@ -5,7 +5,8 @@
 import { sha256, toHex } from "./bytes.ts";
 import type { Lead, ResponseClient } from "./cache/response-client.ts";
 import type { AnswerEnd, ChatAnswer, Route, TextEvent } from "./conversation.ts";
-import { closing } from "./iteration.ts";
+import type { Interest } from "./interest.ts";
+import { closing, leaving } from "./iteration.ts";
 import type { Meter } from "./meter.ts";
 import { describeError, log } from "./log.ts";
 
@@ -21,6 +22,8 @@ export interface AnswerCache {
   readonly key: string;
   readonly read: boolean;
   readonly store: boolean;
+  /** Who wants the answer: this request's client, and those who are told it. */
+  readonly interest: Interest;
 }
 
 /** What others are told of an answer: first its route, then its events. */
@@ -60,13 +63,28 @@ async function enter({ client, tenant, key, read }: AnswerCache) {
   }
 }
 
-/** Computes, and tells the others. */
-async function led(lead: Lead, { store }: AnswerCache, compute: () => Promise<Flown>): Promise<Flown> {
-  try {
-    const { route, events } = await compute();
+/** Computes, and tells the others; for them to the end, too, when this request's client is gone. */
+async function led(lead: Lead, { store, interest }: AnswerCache, compute: () => Promise<Flown>): Promise<Flown> {
+  const flown = compute().then(({ route, events }) => {
     lead.tell(JSON.stringify({ type: "route", route } satisfies Line));
-    const passed = passOn(events, lead, store);
-    return { route, events: closing(passed, async () => (lead.abandon(), events.return?.())) };
+    return { route, events, told: passOn(events, lead, store) };
+  });
+  const goOn = async (): Promise<void> => {
+    lead.leave();
+    const rest = flown.then(async ({ told }) => {
+      while ((await told.next()).done !== true); // nobody here asks for it
+    });
+    await Promise.race([lead.ended, rest.catch(() => undefined)]);
+  };
+  interest.share(lead.ended, () => void goOn());
+  try {
+    const { route, events, told } = await flown;
+    const left = async (): Promise<void> => {
+      await goOn();
+      lead.abandon();
+      await events.return?.();
+    };
+    return { route, events: leaving(told, left) };
   } catch (error) {
     lead.abandon();
     throw error;

@@ -49,6 +49,7 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
           fingerprint: bundle.fingerprint,
           link,
           handoffs: config.handoffs,
+          wire: { dtype: config.handoffDtype, kvHeads: bundle.shape.kv_heads },
           onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
           traceparent,
         });

@@ -6,6 +6,7 @@ import type { Charge, ChatAnswer, ChatRequest, ChoiceEvent, Prompt, Route } from
 import { decide, deploymentOf } from "./decide.ts";
 import { exitsAsked, type ExitsAsked } from "./exits.ts";
 import type { GenerationRequest } from "./generation.ts";
+import { Interest } from "./interest.ts";
 import { closing } from "./iteration.ts";
 import { createDetokenizer } from "./model/detokenizer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
@@ -36,10 +37,11 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
   const payment = await inSpan("reserve", {}, () => reserve(payer, request, bill));
   const { meter } = payment;
   const charge = (): Charge => meter.charge();
+  const interest = new Interest(gone);
   async function compute(): Promise<Flown> {
     meter.endReplay();
     const abandoned = new AbortController();
-    const signal = AbortSignal.any([gone, abandoned.signal, meter.lost]);
+    const signal = AbortSignal.any([interest.over, abandoned.signal, meter.lost]);
     const running = { deps, request, asked, payment, signal };
     const [openFirst, ...openOthers] = read.flatMap((prompt) => choicesOf(running, prompt));
     if (openFirst === undefined) throw new Error("a request without prompts or choices");
@@ -49,7 +51,7 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
     return { route: first.route, events: closing(events, async () => first.events.return?.()) };
   }
   try {
-    const cache = await answerCache(deps, payer, request, { asked, read, payment, scope });
+    const cache = await answerCache(deps, payer, request, { asked, read, payment, scope, interest });
     const { cache: found, ...flown } =
       cache === null ? { ...(await compute()), cache: undefined } : await throughCache(cache, compute);
     if (found === "hit") meter.startReplay(flown.route);
@@ -62,7 +64,7 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
       ...(found && { cache: found }),
       headers: payment.headers,
       charge,
-      events: meter.settling(events, gone),
+      events: meter.settling(events, interest.over),
     };
   } catch (error) {
     // A client that leaves pays for the prompt that was being read; one that we fail pays nothing.
@@ -71,12 +73,21 @@ export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, g
   }
 }
 
+/** What is known of a request before it is computed. */
+interface Known {
+  readonly asked: ExitsAsked;
+  readonly read: readonly ReadPrompt[];
+  readonly payment: Payment;
+  readonly scope: string;
+  readonly interest: Interest;
+}
+
 /** Where an equal request's answer may be; null: nowhere. Its key names all that the answer depends on. */
 async function answerCache(
   { responses, catalogue: { bundle } }: ChatDeps,
   { caller }: Payer,
   { caching, sampling, stop, choices, topLogprobs, earlyExit }: ChatRequest,
-  { asked, read, payment, scope }: { asked: ExitsAsked; read: readonly ReadPrompt[]; payment: Payment; scope: string },
+  { asked, read, payment, scope, interest }: Known,
 ): Promise<AnswerCache | null> {
   if (responses === null || caching === undefined || !(caching.read || caching.store)) return null;
   const { maxExit, maxTokens } = payment;
@@ -85,7 +96,7 @@ async function answerCache(
     [sampling.temperature === 0 ? { ...sampling, seed: 0 } : sampling, stop, choices, topLogprobs, earlyExit],
     read.map(({ prompt, generation }) => [prompt.param, prompt.startsText, prompt.tokenIds, generation.max_tokens]),
   ]);
-  return { client: responses, tenant: caller.tenant, key, ...caching };
+  return { client: responses, tenant: caller.tenant, key, ...caching, interest };
 }
 
 /** One prompt as token ids, and the generation that its choices have in common. */

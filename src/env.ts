@@ -36,6 +36,7 @@ export interface Env {
   readonly SHARED_SYSTEM_PROMPTS?: string;
   readonly RESPONSE_TTL_SECONDS?: string;
   readonly HANDOFFS?: string;
+  readonly HANDOFF_DTYPE?: string;
   readonly SHADOW_QUALITY?: string;
 }
 
@@ -167,6 +168,7 @@ const environmentSchema = z
         error: "must be SHA-256 digests in lower-case hexadecimal, separated by commas",
       }),
     RESPONSE_TTL_SECONDS: z.coerce.number().min(1).max(MAX_RESPONSE_TTL_SECONDS).default(RESPONSE_TTL_SECONDS),
+    HANDOFF_DTYPE: z.enum(["F32", "F16", "I8"]).default("F32"),
     HANDOFFS: z.enum(["auto", "always", "never"]).default("auto"),
     LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })
@@ -199,6 +201,8 @@ const environmentSchema = z
     sharedSystemPrompts: env.SHARED_SYSTEM_PROMPTS,
     /** Whether state moves between the tiers: where it is cheaper than computing it anew, or as forced. */
     handoffs: env.HANDOFFS,
+    /** How state travels to the origin; F32 changes no answer. */
+    handoffDtype: env.HANDOFF_DTYPE,
     /** How long blocks in R2 are good. */
     archiveTtlMs: ARCHIVE_TTL_SECONDS * 1_000,
     /** How long a stored answer is good. */

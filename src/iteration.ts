@@ -6,14 +6,21 @@
  * @param close idempotent
  */
 export function closing<T>(events: AsyncGenerator<T, void>, close: () => Promise<unknown>): AsyncIterableIterator<T> {
+  return leaving(events, async () => {
+    await events.return();
+    await close();
+  });
+}
+
+/** A generator whose `return` runs `leave` in place of its own. */
+export function leaving<T>(events: AsyncGenerator<T, void>, leave: () => Promise<unknown>): AsyncIterableIterator<T> {
   return {
     [Symbol.asyncIterator]() {
       return this;
     },
     next: () => events.next(),
     async return() {
-      await events.return();
-      await close();
+      await leave();
       return { done: true, value: undefined };
     },
   };

@@ -22,6 +22,7 @@ export interface ArchiveOptions {
 }
 
 export class BlockArchive implements BlockSource {
+  readonly name = "archive";
   readonly #options: ArchiveOptions;
   readonly #written = new Set<string>();
 

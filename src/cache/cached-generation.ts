@@ -7,12 +7,24 @@ import type { Sequence } from "../model/sequence.ts";
 import type { BlockKey } from "./block-keys.ts";
 import type { BlockRef, BlockSource, PrefixCache } from "./prefix-cache.ts";
 
+/** What one prompt found; blocks are those of one segment. */
+export interface BlockUse {
+  /** Whole blocks of the prompt, in all segments up to the exit. */
+  readonly asked: number;
+  /** Those that memory held. */
+  readonly memory: number;
+  /** What the stores behind it gave, and was proven. */
+  readonly behind: readonly { readonly name: BlockSource["name"]; readonly blocks: number; readonly bytes: number }[];
+}
+
 export interface Cached {
   readonly cache: PrefixCache;
   /** Asked in turn for what memory lacks. */
   readonly sources: readonly BlockSource[];
   /** Told of what memory held: a prefix that was met again. By segment, how many of the leading blocks. */
   readonly onMet?: (keys: readonly BlockKey[], blocks: readonly number[]) => void;
+  /** Told once a prompt, before it is read. */
+  readonly onUse?: (use: BlockUse) => void;
 }
 
 /**
@@ -22,7 +34,7 @@ export interface Cached {
  */
 export async function* cachedGenerate(
   engine: Engine,
-  { cache, sources, onMet }: Cached,
+  { cache, sources, onMet, onUse }: Cached,
   sequence: Sequence,
   request: GenerationRequest,
   signal: AbortSignal,
@@ -35,11 +47,15 @@ export async function* cachedGenerate(
   let keys = await cache.keys(ids, owner);
   const held = cache.held(exit, keys);
   if (held.some((blocks) => blocks > 0)) onMet?.(keys, held);
+  const behind: BlockUse["behind"][number][] = [];
   for (const source of sources) {
     const wanted = cache.missing(exit, keys);
-    if (wanted.length > 0 && (owner.continued || source.ofConversations !== true))
-      await cache.take(wanted, await source.read(wanted, heldBefore(keys, wanted), signal));
+    if (wanted.length === 0 || (source.ofConversations === true && !owner.continued)) continue;
+    const sealed = await source.read(wanted, heldBefore(keys, wanted), signal);
+    const bytes = [...sealed.values()].reduce((sum, block) => sum + block.length, 0);
+    behind.push({ name: source.name, blocks: await cache.take(wanted, sealed), bytes });
   }
+  onUse?.({ asked: keys.length * held.length, memory: held.reduce((sum, blocks) => sum + blocks, 0), behind });
   cache.fill(sequence, exit, keys);
   const events = generate(engine, sequence, request, signal, options);
   let left = -1;

@@ -8,6 +8,7 @@ export class Flight {
   readonly #readers = new Set<ReadableStreamDefaultController<Uint8Array>>();
   readonly #patience: ReturnType<typeof setTimeout>;
   #ended = false;
+  #isLeft = false;
 
   /** @param onLost called when nobody has begun to compute in time */
   constructor(onLost: () => void) {
@@ -19,6 +20,15 @@ export class Flight {
 
   begin(): void {
     clearTimeout(this.#patience);
+  }
+
+  /** The client of the one who computes is gone: now it is wanted only while somebody reads along. */
+  leave(): void {
+    this.#isLeft = true;
+  }
+
+  get isWanted(): boolean {
+    return !this.#isLeft || this.#readers.size > 0;
   }
 
   /** Everything told so far, and what is still to come. A stream that ends without the answer's end was given up. */

@@ -27,6 +27,8 @@ export interface BlockRef extends BlockKey {
 
 /** A store behind the memory. It may be wrong, slow or gone: what it gives is proven before it is used. */
 export interface BlockSource {
+  /** For counters. */
+  readonly name: "archive" | "origin";
   /** Asked only for prompts that go on a conversation. */
   readonly ofConversations?: boolean;
   /**

@@ -1,6 +1,6 @@
 /** The Worker's client of a tenant's response cache. */
 import { readLines } from "./lines.ts";
-import { ENTER_PATH, LEAD_PATH, PURGE_PATH, ROLE_HEADER, STORE_LINE } from "./response-protocol.ts";
+import { ENTER_PATH, LEAD_PATH, LEFT_LINE, PURGE_PATH, ROLE_HEADER, STORE_LINE } from "./response-protocol.ts";
 
 /** Host of requests to the object; never resolved. */
 const OBJECT_ORIGIN = "https://response-cache.local";
@@ -8,6 +8,10 @@ const OBJECT_ORIGIN = "https://response-cache.local";
 /** Sends an answer's lines as they come. Nothing here fails: an answer is none the worse for not being stored. */
 export interface Lead {
   tell(line: string): void;
+  /** This one's own client is gone: `ended` then resolves as soon as nobody reads along. Idempotent. */
+  leave(): void;
+  /** Resolves when nobody listens any more, at the latest when the answer is whole. Never rejects. */
+  readonly ended: Promise<void>;
   /** The answer is whole and may be stored. */
   finish(): void;
   /** There will be no whole answer. Idempotent; nothing after `finish`. */
@@ -51,8 +55,9 @@ export function createResponseClient({ namespace, ttlMs }: ResponseOptions): Res
       }
       if (role !== "lead") throw new Error(`the response cache answered ${response.status}`);
       const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-      ask(tenant, LEAD_PATH, { key, ttl: String(ttlMs) }, readable).catch(() => undefined);
-      return { role, lead: leadInto(writable.getWriter()) };
+      const nothing = (): void => undefined;
+      const ended = ask(tenant, LEAD_PATH, { key, ttl: String(ttlMs) }, readable).then(nothing, nothing);
+      return { role, lead: leadInto(writable.getWriter(), ended) };
     },
     async purge(tenant) {
       const { purged } = (await (await ask(tenant, PURGE_PATH, {})).json()) as { purged: number };
@@ -61,20 +66,25 @@ export function createResponseClient({ namespace, ttlMs }: ResponseOptions): Res
   };
 }
 
-function leadInto(writer: WritableStreamDefaultWriter<Uint8Array>): Lead {
+function leadInto(writer: WritableStreamDefaultWriter<Uint8Array>, ended: Promise<void>): Lead {
   const utf8 = new TextEncoder();
-  let ended = false;
+  let [isLeft, isOver] = [false, false];
   const write = (line: string): void => void writer.write(utf8.encode(`${line}\n`)).catch(() => undefined);
   return {
     tell: write,
+    ended,
+    leave() {
+      if (!isLeft && !isOver) write(LEFT_LINE);
+      isLeft = true;
+    },
     finish() {
-      ended = true;
+      isOver = true;
       write(STORE_LINE);
       writer.close().catch(() => undefined);
     },
     abandon() {
-      if (ended) return;
-      ended = true;
+      if (isOver) return;
+      isOver = true;
       writer.abort(new Error("the answer was left")).catch(() => undefined);
     },
   };

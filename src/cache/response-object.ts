@@ -6,7 +6,15 @@
 import { DurableObject } from "cloudflare:workers";
 import { AnswerStore } from "./answer-store.ts";
 import { Flight } from "./flight.ts";
-import { ENTER_PATH, LEAD_PATH, MAX_LINES_BYTES, PURGE_PATH, ROLE_HEADER, STORE_LINE } from "./response-protocol.ts";
+import {
+  ENTER_PATH,
+  LEAD_PATH,
+  LEFT_LINE,
+  MAX_LINES_BYTES,
+  PURGE_PATH,
+  ROLE_HEADER,
+  STORE_LINE,
+} from "./response-protocol.ts";
 import { readLines } from "./lines.ts";
 
 export class ResponseCache extends DurableObject {
@@ -47,7 +55,7 @@ export class ResponseCache extends DurableObject {
     return new Response(null, { status: 204, headers: { [ROLE_HEADER]: "lead" } });
   }
 
-  /** Takes the lines of an answer as they come. */
+  /** Takes the lines of an answer as they come, as long as it is wanted. */
   async #lead(key: string, ttlMs: number, body: ReadableStream<Uint8Array> | null): Promise<Response> {
     const flight = this.#flights.get(key) ?? new Flight(() => undefined);
     flight.begin();
@@ -55,6 +63,9 @@ export class ResponseCache extends DurableObject {
     const lines: string[] = [];
     try {
       for await (const line of readLines(body ?? new Blob().stream())) {
+        if (line === LEFT_LINE) flight.leave();
+        if (!flight.isWanted) break;
+        if (line === LEFT_LINE) continue;
         bytes += line.length + 1;
         if (line === STORE_LINE) {
           if (bytes <= MAX_LINES_BYTES) this.#store.put(key, `${lines.join("\n")}\n`, Date.now(), ttlMs);

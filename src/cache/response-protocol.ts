@@ -6,6 +6,8 @@ export const PURGE_PATH = "/purge";
 
 /** `hit`: the body is a stored answer; `follow`: the body is one under way; `lead`: nobody has it, compute it. */
 export const ROLE_HEADER = "x-role";
+/** The one who computes has no client any more: it goes on only as long as somebody reads along. */
+export const LEFT_LINE = "left";
 /** The last line of an answer that is whole and may be stored. */
 export const STORE_LINE = "store";
 

@@ -7,13 +7,15 @@ import { type GenerationRequest, generationRequestSchema, type TokenEvent } from
 import { log } from "../log.ts";
 import type { GenerationOutcome } from "../model/generate.ts";
 import { encodeHandoff } from "../origin/handoff-codec.ts";
+import { count } from "../telemetry/traffic-client.ts";
 import { Admission } from "./admission.ts";
+import { blockCounts } from "./block-counts.ts";
 import { GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
 import { currentEngine, loadedExit } from "./loaded-exit.ts";
 import { originBlocks } from "./origin-blocks.ts";
 import { runJob, type JobHooks } from "./run-job.ts";
-import { currentCache, originHolds, shardArchive, shardCache, shardLink } from "./shard-cache.ts";
+import { currentCache, originHolds, shardArchive, shardCache, shardLink, takeEvicted } from "./shard-cache.ts";
 import { storedState } from "./stored-state.ts";
 
 export class EdgeExit extends DurableObject<Env> {
@@ -39,14 +41,17 @@ export class EdgeExit extends DurableObject<Env> {
     const { bundle } = cache;
     const { origin, handoffs: mode } = settings(this.env);
     const archive = shardArchive(this.env);
+    const onUse: Cached["onUse"] = (use) => {
+      if (this.env.TRAFFIC) this.ctx.waitUntil(count(this.env.TRAFFIC, blockCounts(use, takeEvicted())));
+    };
     const behind =
       origin === null ? [] : [originBlocks({ ...origin, bundle, mode, link: shardLink, holds: originHolds })];
-    if (archive === null) return { cache, sources: behind };
+    if (archive === null) return { cache, sources: behind, onUse };
     const onMet: Cached["onMet"] = (keys, blocks) => {
-      const written = blocks.map((count, at) => archive.write(cache, keys, bundle.exits[at] ?? 0, count));
+      const written = blocks.map((held, at) => archive.write(cache, keys, bundle.exits[at] ?? 0, held));
       this.ctx.waitUntil(Promise.all(written));
     };
-    return { cache, sources: [archive, ...behind], onMet };
+    return { cache, sources: [archive, ...behind], onMet, onUse };
   }
 
   #status(): EdgeStatus {

@@ -21,6 +21,7 @@ export interface OriginBlocksOptions extends BlocksClientOptions {
 export function originBlocks(options: OriginBlocksOptions): BlockSource {
   const { bundle, mode, link } = options;
   return {
+    name: "origin",
     ofConversations: true,
     async read(wanted, held, signal) {
       const exit = Math.max(...wanted.map(({ lastLayer }) => lastLayer));

@@ -21,6 +21,16 @@ export function shardCache(bundle: Bundle, { blocks: { maxBytes, ttlMs, dtype } 
   return cache;
 }
 
+let reported = 0;
+
+/** Blocks that went to make room since the last call. */
+export function takeEvicted(): number {
+  const evicted = cache?.state.evicted ?? 0;
+  const since = evicted - reported;
+  reported = evicted;
+  return since;
+}
+
 /** The cache; null before the first answer. */
 export function currentCache(): PrefixCache | null {
   return cache;

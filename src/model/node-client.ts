@@ -11,6 +11,7 @@ import { EngineError } from "./errors.ts";
 import {
   type Answer,
   type BlockName,
+  type CacheState,
   type Call,
   type CallMessage,
   fromFailure,
@@ -52,6 +53,9 @@ export interface NodeEngine {
   /** The leading ones of these blocks that the thread's cache holds, sealed, no more than `maxBytes` of them. */
   blocks(names: readonly BlockName[], maxBytes: number): Promise<readonly Uint8Array<ArrayBuffer>[]>;
 
+  /** What the thread's cache holds and has given. */
+  cacheState(): Promise<CacheState>;
+
   /** Ends the thread; answers under way throw. */
   close(): Promise<void>;
 }
@@ -77,6 +81,7 @@ export async function startNodeEngine(options: NodeEngineOptions): Promise<NodeE
       generate: (request, signal, handoff) => generateIn(thread, request, signal, handoff ?? null),
       prefill: (tokenIds, exit, signal) => prefillIn(thread, tokenIds, exit, signal),
       blocks: (names, maxBytes) => blocksOf(thread, names, maxBytes),
+      cacheState: () => cacheStateOf(thread),
       close: () => thread.close(),
     };
   } catch (error) {
@@ -115,6 +120,12 @@ async function blocksOf(thread: Thread, names: readonly BlockName[], maxBytes: n
   const answer = await thread.call({ type: "blocks", names, maxBytes });
   if (answer.type !== "blocks") throw new TypeError(`the thread answered ${answer.type}`);
   return answer.sealed;
+}
+
+async function cacheStateOf(thread: Thread): Promise<CacheState> {
+  const answer = await thread.call({ type: "cache" });
+  if (answer.type !== "cache") throw new TypeError(`the thread answered ${answer.type}`);
+  return answer.state;
 }
 
 interface Waiting {

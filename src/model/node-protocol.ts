@@ -46,6 +46,8 @@ export type Call =
   | { readonly type: "prefill"; readonly stream: number; readonly tokenIds: readonly number[]; readonly exit: number }
   /** Answers with the leading ones of these blocks that the cache holds, sealed; no more than `maxBytes` of them. */
   | { readonly type: "blocks"; readonly names: readonly BlockName[]; readonly maxBytes: number }
+  /** Answers with what the cache holds and has given. */
+  | { readonly type: "cache" }
   /** Frees the model after the step under way: only then can the thread be ended without the runtime crashing. */
   | { readonly type: "close" };
 
@@ -55,11 +57,23 @@ export interface Loaded {
   readonly prefillTokensPerSecond: number;
 }
 
+/** Of a thread's prefix cache; nothing where it has none. A block is one segment's. */
+export interface CacheState {
+  readonly bytes: number;
+  readonly blocks: number;
+  /** Blocks that went to make room. */
+  readonly evicted: number;
+  /** Blocks that prompts asked for, and those of them that were held. */
+  readonly asked: number;
+  readonly found: number;
+}
+
 export type Answer =
   | { readonly type: "loaded"; readonly loaded: Loaded }
   | { readonly type: "event"; readonly event: TokenEvent | null }
   | { readonly type: "handoff"; readonly handoff: Handoff }
   | { readonly type: "blocks"; readonly sealed: readonly Uint8Array<ArrayBuffer>[] }
+  | { readonly type: "cache"; readonly state: CacheState }
   | { readonly type: "done" };
 
 /** An error as a structured clone: classes and their codes do not survive a thread border by themselves. */

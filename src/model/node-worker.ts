@@ -1,6 +1,6 @@
 /** The computing thread: owns engine and sequences, answers the calls of node-protocol.ts. Started by node-client.ts. */
 import { parentPort, workerData } from "node:worker_threads";
-import { cachedGenerate } from "../cache/cached-generation.ts";
+import { type BlockUse, cachedGenerate } from "../cache/cached-generation.ts";
 import { PrefixCache } from "../cache/prefix-cache.ts";
 import type { TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
@@ -28,6 +28,7 @@ const port = parentPort;
 if (port === null) throw new Error("node-worker.ts runs as a worker thread");
 let loading: Promise<Engine> | null = null;
 let cache: PrefixCache | null = null;
+const used = { asked: 0, found: 0 };
 const streams = new Map<number, Stream>();
 
 port.on("message", ({ id, call }: CallMessage) => {
@@ -54,6 +55,8 @@ async function answer(call: Call): Promise<Answer> {
       return { type: "handoff", handoff: await prefill(await engine(), call) };
     case "blocks":
       return { type: "blocks", sealed: await sealedBlocks(call) };
+    case "cache":
+      return { type: "cache", state: { bytes: 0, blocks: 0, evicted: 0, ...cache?.state, ...used } };
     case "close":
       await (await engine()).dispose();
       return { type: "done" };
@@ -95,8 +98,13 @@ function open(engine: Engine, call: Extract<Call, { type: "open" }>): void {
   const events =
     cache === null
       ? generate(engine, sequence, request, cancelled.signal)
-      : cachedGenerate(engine, { cache, sources: [] }, sequence, request, cancelled.signal);
+      : cachedGenerate(engine, { cache, sources: [], onUse }, sequence, request, cancelled.signal);
   streams.set(call.stream, { events, cancelled });
+}
+
+function onUse({ asked, memory }: BlockUse): void {
+  used.asked += asked;
+  used.found += memory;
 }
 
 async function sealedBlocks({ names, maxBytes }: Extract<Call, { type: "blocks" }>) {

@@ -2,15 +2,16 @@
  * What one segment's layers made of a sequence: keys and values per layer, hidden states at the end.
  *
  * Everything is token-major, so that a prefix is a zero-copy `subarray`, appending is one `set`, rewinding moves an
- * index, and a block of tokens is one slice. Buffers grow geometrically up to the context length.
+ * index, and a block of tokens is one slice. Buffers are made for the whole prompt at once, and then grow geometrically
+ * up to the context length.
  */
 import { EngineError } from "./errors.ts";
 
 /** Tokens a block: the unit of prefill chunks and of the prefix cache (DESIGN section 6, "Exactness"). */
 export const BLOCK_TOKENS = 32;
 
-/** First capacity in tokens: a short chat fits without growing. */
-const INITIAL_CAPACITY = 4 * BLOCK_TOKENS;
+/** Capacity in tokens beyond what is known to come: a short answer fits without growing. */
+const SPARE_CAPACITY = 4 * BLOCK_TOKENS;
 
 /** The largest position below or at `n` where a block starts. */
 export function blockFloor(n: number): number {
@@ -103,11 +104,12 @@ export class SegmentState {
    * Appends the next `tokens` positions; copies them.
    *
    * @param canonicalBelow up to where the states they were made from are canonical.
+   * @param expected positions that will come, these included, as far as is known.
    */
-  append(tokens: number, rows: SegmentRows, canonicalBelow: number): void {
+  append(tokens: number, rows: SegmentRows, canonicalBelow: number, expected: number): void {
     const start = this.#computed;
     const end = start + tokens;
-    this.#reserve(end);
+    this.#reserve(end, Math.max(end, expected));
     if (rows.hidden === null) this.#hiddenFrom = end;
     else this.#hidden.set(rows.hidden, start * this.shape.width);
     for (let at = 0; at < this.#keys.length; at++) {
@@ -125,11 +127,11 @@ export class SegmentState {
     this.#hiddenFrom = Math.min(this.#hiddenFrom, this.#computed);
   }
 
-  /** Makes room for `positions`, doubling up to the context length. */
-  #reserve(positions: number): void {
+  /** Makes room for `positions`, and then for all that are expected, at least doubling, up to the context length. */
+  #reserve(positions: number, expected: number): void {
     const { width, kvWidth, contextLength } = this.shape;
     if (positions * width <= this.#hidden.length) return;
-    const doubled = Math.max(INITIAL_CAPACITY, positions, (2 * this.#hidden.length) / width);
+    const doubled = Math.max(expected + SPARE_CAPACITY, (2 * this.#hidden.length) / width);
     const capacity = Math.min(doubled, contextLength);
     this.#hidden = grown(this.#hidden, capacity * width);
     for (const buffers of [this.#keys, this.#values]) {

@@ -135,7 +135,7 @@ export class Sequence {
   /** Appends what `segment` computed for the next `tokens` positions; copies it. */
   store(segment: number, tokens: number, rows: SegmentRows): void {
     const below = segment === 0 ? Infinity : this.canonical(segment - 1);
-    this.#segment(segment).append(tokens, rows, below);
+    this.#segment(segment).append(tokens, rows, below, this.length);
   }
 
   /**
@@ -191,7 +191,7 @@ export class Sequence {
         keys: handoff.pastK.slice(firstLayer - 1, lastLayer),
         values: handoff.pastV.slice(firstLayer - 1, lastLayer),
       };
-      segment.append(handoff.positions, rows, 0);
+      segment.append(handoff.positions, rows, 0, sequence.length);
     }
     sequence.#isForeign = handoff.numerics !== bundle.numerics;
     return sequence;

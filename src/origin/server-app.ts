@@ -25,7 +25,10 @@ import { type Accepted, readGenerate, readSigned, refuse } from "./server-reques
 import type { NonceStore } from "./signing.ts";
 
 /** The engine as the routes need it. */
-export type OriginEngine = Pick<NodeEngine, "bundle" | "exits" | "prefillTokensPerSecond" | "generate" | "blocks">;
+export type OriginEngine = Pick<
+  NodeEngine,
+  "bundle" | "exits" | "prefillTokensPerSecond" | "generate" | "blocks" | "cacheState"
+>;
 
 /** One line of the log: never text, never token ids. */
 export type LogLine = { readonly level: "info" | "warn" | "error"; readonly event: string } & Readonly<
@@ -69,7 +72,7 @@ export function createOriginApp(deps: OriginDeps): Hono {
 
   app.get(METRICS_PATH, async (c) => {
     await readSigned(c.req.raw, key, nonces);
-    return c.text(metrics.render(), 200, { "content-type": "text/plain; version=0.0.4" });
+    return c.text(metrics.render(await engine.cacheState()), 200, { "content-type": "text/plain; version=0.0.4" });
   });
 
   app.post(GENERATE_PATH, async (c) => {

@@ -1,5 +1,6 @@
 /** The embedded origin's counters and their Prometheus text (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 import type { Usage } from "../generation.ts";
+import type { CacheState } from "../model/node-protocol.ts";
 import { METRIC_CAPACITY, METRIC_IN_FLIGHT, METRIC_TOKENS_COMPUTED } from "./protocol.ts";
 import type { RequestQueue } from "./server-queue.ts";
 
@@ -16,6 +17,15 @@ const COUNTERS = {
   sortie_origin_decode_seconds_total: "Seconds spent writing finished answers.",
 } as const;
 type Counter = keyof typeof COUNTERS;
+
+/** Of the prefix cache; a block is one segment's. */
+const CACHE_METRICS: Readonly<Record<keyof CacheState, readonly [string, "gauge" | "counter", string]>> = {
+  bytes: ["sortie_origin_cache_bytes", "gauge", "Bytes of blocks in the prefix cache."],
+  blocks: ["sortie_origin_cache_blocks", "gauge", "Blocks of one segment in the prefix cache."],
+  evicted: ["sortie_origin_cache_evicted", "gauge", "Blocks that went to make room."],
+  asked: ["sortie_origin_cache_asked_total", "counter", "Blocks that prompts asked the prefix cache for."],
+  found: ["sortie_origin_cache_found_total", "counter", "Those of them that it held."],
+};
 
 export class Metrics {
   readonly #queue: RequestQueue;
@@ -51,7 +61,7 @@ export class Metrics {
   }
 
   /** The text of `GET /metrics`. */
-  render(): string {
+  render(cache: CacheState): string {
     const lines: string[] = [];
     for (const [name, help] of Object.entries(COUNTERS)) {
       lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} counter`);
@@ -65,7 +75,11 @@ export class Metrics {
       `# HELP ${METRIC_CAPACITY} Requests that may be answered or waiting.`,
       `# TYPE ${METRIC_CAPACITY} gauge`,
     );
-    lines.push(`${METRIC_CAPACITY} ${active + waiting}`, "");
+    lines.push(`${METRIC_CAPACITY} ${active + waiting}`);
+    for (const [state, [name, type, help]] of Object.entries(CACHE_METRICS)) {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name} ${cache[state as keyof CacheState]}`);
+    }
+    lines.push("");
     return lines.join("\n");
   }
 

@@ -11,6 +11,8 @@ const DEFAULT_QUEUE = "32";
 const DEFAULT_CACHE_MB = "512";
 /** Seconds after which a block is computed anew. */
 const CACHE_TTL_SECONDS = 3_600;
+const CACHE_DTYPES = ["F32", "F16", "I8"] as const;
+type CacheDtype = (typeof CACHE_DTYPES)[number];
 /** Characters of ORIGIN_SECRET: 16 random characters are beyond guessing. */
 const MIN_SECRET_LENGTH = 16;
 
@@ -25,6 +27,7 @@ ORIGIN_SECRET (at least ${MIN_SECRET_LENGTH} characters). SIGTERM and Ctrl-C let
   --active N     answers computed at once (default ${DEFAULT_ACTIVE})
   --queue N      requests that may wait, beyond that 503 (default ${DEFAULT_QUEUE})
   --cache-mb N   megabytes for prompts that were read before (default ${DEFAULT_CACHE_MB}); 0: none
+  --cache-dtype  how those are kept, and given to the edge: F32 (default, exact), F16, or I8: keys and values as integers
   --threads N    threads of one operator (default: one a core)
   --help         this text`;
 
@@ -37,7 +40,7 @@ export interface ServerSettings {
   /** null: the engine's default. */
   readonly threads: number | null;
   /** null: no prefix cache. */
-  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: "F32" } | null;
+  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: CacheDtype } | null;
   readonly secret: string;
 }
 
@@ -54,6 +57,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     active: { ...string, default: DEFAULT_ACTIVE },
     queue: { ...string, default: DEFAULT_QUEUE },
     "cache-mb": { ...string, default: DEFAULT_CACHE_MB },
+    "cache-dtype": { ...string, default: CACHE_DTYPES[0] },
     threads: string,
     help: { type: "boolean", default: false },
   });
@@ -70,7 +74,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     active: integer("active", values.active, 1, 1_024),
     queue: integer("queue", values.queue, 0, 65_536),
     threads: values.threads === undefined ? null : integer("threads", values.threads, 1, 1_024),
-    cache: cacheOf(integer("cache-mb", values["cache-mb"], 0, 1_048_576)),
+    cache: cacheOf(integer("cache-mb", values["cache-mb"], 0, 1_048_576), values["cache-dtype"]),
     secret,
   };
   if (!existsSync(join(values.bundle, "bundle.json"))) {
@@ -81,8 +85,10 @@ export function readSettings(args: string[], secret: string | undefined): Server
   return settings;
 }
 
-function cacheOf(megabytes: number): ServerSettings["cache"] {
-  return megabytes === 0 ? null : { maxBytes: megabytes * 1e6, ttlMs: CACHE_TTL_SECONDS * 1_000, dtype: "F32" };
+function cacheOf(megabytes: number, name: string): ServerSettings["cache"] {
+  const dtype = CACHE_DTYPES.find((known) => known === name);
+  if (dtype === undefined) throw new UsageError(`--cache-dtype is one of ${CACHE_DTYPES.join(", ")}.`);
+  return megabytes === 0 ? null : { maxBytes: megabytes * 1e6, ttlMs: CACHE_TTL_SECONDS * 1_000, dtype };
 }
 
 function integer(name: string, text: string, min: number, max: number): number {

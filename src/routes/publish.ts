@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { ChatRequest, Prompt } from "../conversation.ts";
 import { settings } from "../env.ts";
 import { log } from "../log.ts";
+import { countsOf } from "../telemetry/counters.ts";
 import { dataPoint } from "../telemetry/dataset.ts";
 import {
   logFields,
@@ -44,5 +45,5 @@ function promptText(prompt: Prompt): unknown {
 }
 
 function counted(c: Context<AppEnv>, record: RequestRecord): void {
-  if (c.env.TRAFFIC) c.executionCtx.waitUntil(count(c.env.TRAFFIC, record));
+  if (c.env.TRAFFIC) c.executionCtx.waitUntil(count(c.env.TRAFFIC, countsOf(record)));
 }

@@ -11,6 +11,8 @@ export const COUNTED = [
   "errors", // by status and code
   "tokens", // output, by exit
   "prompt_tokens", // read, cached
+  "blocks", // of prompts in the shards' prefix caches: asked; found in memory, archive, origin; evicted
+  "block_bytes", // moved to a shard from archive, origin
   "cost", // micro-dollars: charged, full_depth
   "first_token_ms", // histogram
   "per_token_ms", // histogram

@@ -1,7 +1,6 @@
 /** The Worker's way to the traffic object: counters of an isolate are gathered for a moment and sent together. */
 import { describeError, log } from "../log.ts";
-import { countsOf, summed, type Count } from "./counters.ts";
-import type { RequestRecord } from "./request-event.ts";
+import { summed, type Count } from "./counters.ts";
 import { TRAFFIC_NAME, type TrafficApi } from "./traffic-object.ts";
 
 /** An object takes some hundred calls a second; an isolate makes one a second, whatever its load. */
@@ -15,11 +14,11 @@ export function trafficObject(namespace: DurableObjectNamespace): TrafficApi {
 }
 
 /**
- * Counts one request. Never fails: counters that are lost are not worth an answer.
+ * Counts what one request did. Never fails: counters that are lost are not worth an answer.
  * @returns when it is sent; the request's context must live that long
  */
-export function count(namespace: DurableObjectNamespace, record: RequestRecord): Promise<void> {
-  gathered.push(...countsOf(record));
+export function count(namespace: DurableObjectNamespace, counts: readonly Count[]): Promise<void> {
+  gathered.push(...counts);
   sending ??= send(namespace);
   return sending;
 }

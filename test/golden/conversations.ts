@@ -51,7 +51,7 @@ export class Conversations {
     const newCache = () => new PrefixCache({ bundle: engine.bundle, maxBytes: CACHE_BYTES, ttlMs: 1e9, dtype });
     const origin = newCache();
     this.#origin = { cache: origin, sources: [] };
-    this.#edge = { cache: newCache(), sources: [{ read: (wanted) => sealedOf(origin, wanted) }] };
+    this.#edge = { cache: newCache(), sources: [{ name: "origin", read: (wanted) => sealedOf(origin, wanted) }] };
   }
 
   /** One conversation. */

@@ -30,12 +30,15 @@ describe("tokens", () => {
 });
 
 describe("memory", () => {
-  test("grows geometrically, never beyond the context, and counts its bytes", async () => {
-    const sequence = await read(ids(100), 1);
+  test("is made for the prompt and a short answer at once, grows never beyond the context, and counts its bytes", async () => {
+    const sequence = await read(ids(40), 1);
     const perToken = 4 * (WIDTH + 2 * KV_WIDTH);
-    expect(sequence.bytes).toBe(128 * perToken);
-    sequence.append(ids(60));
-    await engine.advance(sequence, 1, 160);
+    expect(sequence.bytes).toBe((40 + 128) * perToken);
+    sequence.append(ids(128));
+    await engine.advance(sequence, 1, 168);
+    expect(sequence.bytes).toBe((40 + 128) * perToken);
+    sequence.append([1]);
+    await engine.advance(sequence, 1, 169);
     expect(sequence.bytes).toBe(200 * perToken);
   });
 

@@ -40,6 +40,8 @@ const handoff = {
   pastV: Array.from({ length: 3 }, () => new Float32Array(2)),
 } as const;
 
+const NO_CACHE = { bytes: 0, blocks: 0, evicted: 0, asked: 0, found: 0 };
+
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** An engine that counts: a token every millisecond, its id the number of tokens before it. */
@@ -61,6 +63,7 @@ function countingEngine(options: { tokenMs?: number; failAt?: number; refuseHand
     exits: [3, 6],
     prefillTokensPerSecond: 100,
     blocks: async () => [],
+    cacheState: async () => NO_CACHE,
     async *generate(asked, signal, given) {
       if (given !== undefined && options.refuseHandoff === true) throw new HandoffError("shape", "not that shape");
       counts.running++;
@@ -150,9 +153,9 @@ describe("embedded origin, mock engine", () => {
       handoff_positions: 1,
       prefill_ms: 1,
     });
-    expect(metrics.render()).toContain('sortie_origin_tokens_computed_total{exit="3"} 3');
-    expect(metrics.render()).toContain('sortie_origin_prompt_tokens_total{state="computed"} 2');
-    expect(metrics.render()).toContain('sortie_origin_requests_total{outcome="length"} 1');
+    expect(metrics.render(NO_CACHE)).toContain('sortie_origin_tokens_computed_total{exit="3"} 3');
+    expect(metrics.render(NO_CACHE)).toContain('sortie_origin_prompt_tokens_total{state="computed"} 2');
+    expect(metrics.render(NO_CACHE)).toContain('sortie_origin_requests_total{outcome="length"} 1');
   });
 
   it("takes any request id", async () => {
@@ -173,7 +176,7 @@ describe("embedded origin, mock engine", () => {
     await sleep(100);
     expect(counts.computed).toBeLessThanOrEqual(received + 1);
     expect(counts.running).toBe(0);
-    expect(metrics.render()).toContain('sortie_origin_requests_total{outcome="cancelled"} 1');
+    expect(metrics.render(NO_CACHE)).toContain('sortie_origin_requests_total{outcome="cancelled"} 1');
   });
 
   it("frees the place of a client that goes while it waits", async () => {

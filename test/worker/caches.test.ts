@@ -1,11 +1,14 @@
 /** Both caches as tenants see them: the built Worker in workerd, with the embedded origin. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { OriginUnderTest } from "../contract/origin-harness.ts";
-import { buildGateway, budgetOf, drained, newTenant, startGateway, type Gateway } from "./support/gateway.ts";
+import { bundleSchema } from "../../src/model/bundle.ts";
+import { BUNDLE, OriginUnderTest } from "../contract/origin-harness.ts";
+import { buildGateway, drained, newTenant, startGateway, type Gateway } from "./support/gateway.ts";
 
 const LIMIT = 1e12;
 const answerSchema = z.object({
@@ -27,9 +30,19 @@ beforeAll(async () => {
   modules = await buildGateway();
   gateway = await start();
 });
+/** Objects that share the edge's conversations; locally all of them share one isolate, and so its memory. */
+const SHARDS = 4;
+/** A system prompt that the operator has marked as everybody's. */
+const MARKED = "You are a guide in a land of foxes, lamps and forests. ".repeat(12).trim();
 /** State moves whatever the link is: what is tested is what then happens. */
-const start = (variables: Record<string, string> = { HANDOFFS: "always" }) =>
-  startGateway(modules, { state, originUrl: origin.url, originSecret: origin.secret, variables });
+const start = (handoffs = "always") => {
+  const variables = {
+    HANDOFFS: handoffs,
+    EDGE_SHARDS: String(SHARDS),
+    SHARED_SYSTEM_PROMPTS: createHash("sha256").update(MARKED).digest("hex"),
+  };
+  return startGateway(modules, { state, originUrl: origin.url, originSecret: origin.secret, variables });
+};
 afterAll(async () => {
   await gateway?.kill();
   await origin?.stop();
@@ -61,6 +74,31 @@ async function ask(key: string, body: object, headers: Record<string, string> = 
     microUsd: Math.round(Number(response.headers.get("x-sortie-cost-usd")) * 1e6),
   };
 }
+
+const question = (at: number) =>
+  `Number ${at}: a fox, a lamp and a forest are there, and a map with many ways that one may take. What is the way?`;
+
+const answered = z.object({
+  choices: z.array(z.object({ message: z.object({ content: z.string() }) })),
+  usage: answerSchema.shape.usage,
+});
+type Said = { role: string; content: string };
+async function chat(key: string, model: string, messages: readonly Said[]) {
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...COLD },
+    body: JSON.stringify({ model, messages, temperature: 0, max_tokens: 40 }),
+  });
+  expect(response.status).toBe(200);
+  const { choices, usage } = answered.parse(await response.json());
+  return { content: choices[0]?.message.content ?? "", usage };
+}
+
+/** Tokens that each shard has decoded since it woke. */
+const decoded = () => gateway.decodedByShard(SHARDS);
+/** And all of them since then: one that fell asleep meanwhile had nothing to do. */
+const decodedSince = async (before: readonly number[]) =>
+  (await decoded()).reduce((sum, tokens, shard) => sum + Math.max(tokens - (before[shard] ?? 0), 0), 0);
 
 /** Token ids of no meaning, 100 of them. */
 const prompt = (kind: number) => [1, ...Array.from({ length: 99 }, (_, at) => 100 + ((at * 31 + kind * 17) % 900))];
@@ -101,11 +139,57 @@ describe("the prefix cache", () => {
     await new Promise((resolve) => setTimeout(resolve, 500)); // written in the background
     await gateway.kill();
     gateway = await start();
+    const before = (await gateway.traffic())["blocks"] ?? {};
     expect(await ask(key, body, COLD)).toMatchObject({ text: first.text, cached: 128 }); // four blocks are an object
+    await expect
+      .poll(async () => {
+        const { blocks = {}, block_bytes: bytes = {} } = await gateway.traffic();
+        const since = (label: string) => (blocks[label] ?? 0) - (before[label] ?? 0);
+        return [since("asked"), since("memory"), since("archive"), (bytes["archive"] ?? 0) > 0];
+      })
+      .toEqual([5, 0, 4, true]);
     await gateway.admin.purge("acme-archived");
     await gateway.kill();
     gateway = await start();
     expect(await ask(key, body, COLD)).toMatchObject({ text: first.text, cached: 0 });
+  });
+
+  test("of several shards, each conversation has one", async () => {
+    const key = await tenant("acme-shards");
+    const used = new Set<number>();
+    for (let at = 0; at < 12; at++) {
+      const first = prompt(200 + at);
+      const before = await decoded();
+      await ask(key, { prompt: first, temperature: 0, max_tokens: 2 }, COLD);
+      const next = await ask(key, { prompt: [...first, ...prompt(300)].slice(0, 150), temperature: 0 }, COLD);
+      const after = await decoded();
+      const own = after.flatMap((decoded, shard) => (decoded > before[shard]! ? [shard] : []));
+      expect(own.length).toBeLessThanOrEqual(1); // an answer that ends at once decodes nothing
+      expect(next.cached).toBe(96);
+      for (const shard of own) used.add(shard);
+    }
+    expect(used.size).toBeGreaterThan(2);
+  });
+
+  test("a system prompt that the operator has marked is everybody's, and outlives a purge", async () => {
+    const [acme, umbrella] = [await tenant("acme-marked"), await tenant("umbrella-marked")];
+    const asking = async (key: string, content: string, user: string) => {
+      const messages = [
+        { role: "system", content },
+        { role: "user", content: user },
+      ];
+      const { prompt_tokens: tokens, prompt_tokens_details: details } = (await chat(key, "tiny:exit-3", messages))
+        .usage;
+      return { tokens, cached: details.cached_tokens };
+    };
+    expect((await asking(acme, MARKED, "Where is the fox?")).cached).toBe(0);
+    const { tokens, cached } = await asking(umbrella, MARKED, "Who has the lamp?");
+    expect([cached >= 96, cached % 32, cached < tokens]).toEqual([true, 0, true]);
+    await gateway.admin.purge("acme-marked");
+    expect((await asking(acme, MARKED, "Who has the lamp?")).cached).toBe(cached);
+    const other = `${MARKED} And you are brief.`;
+    await asking(acme, other, "Where is the fox?");
+    expect((await asking(umbrella, other, "Where is the fox?")).cached).toBe(0);
   });
 
   test("choices of one prompt share its blocks", async () => {
@@ -118,24 +202,6 @@ describe("the prefix cache", () => {
 });
 
 describe("between the tiers", () => {
-  const question = (at: number) =>
-    `Number ${at}: a fox, a lamp and a forest are there, and a map with many ways that one may take. What is the way?`;
-  const answered = z.object({
-    choices: z.array(z.object({ message: z.object({ content: z.string() }) })),
-    usage: answerSchema.shape.usage,
-  });
-  type Said = { role: string; content: string };
-  async function chat(key: string, model: string, messages: readonly Said[]) {
-    const response = await fetch(`${gateway.url}/v1/chat/completions`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...COLD },
-      body: JSON.stringify({ model, messages, temperature: 0, max_tokens: 40 }),
-    });
-    expect(response.status).toBe(200);
-    const { choices, usage } = answered.parse(await response.json());
-    return { content: choices[0]?.message.content ?? "", usage };
-  }
-
   test("after turns at the origin the edge fetches its layers' blocks, and answers as if it had computed them", async () => {
     const [acme, umbrella] = [await tenant("acme-back"), await tenant("umbrella-back")];
     let messages: Said[] = [];
@@ -175,23 +241,6 @@ describe("between the tiers", () => {
     expect(again).toEqual(coldAgain);
     expect(again.usage.prompt_tokens_details.cached_tokens).toBeGreaterThanOrEqual(96);
     expect(await drained(gateway, "acme-forth")).toMatchObject({ held: 0 });
-  });
-
-  test("a handoff that is not allowed is not made", async () => {
-    await gateway.kill();
-    gateway = await start({ HANDOFFS: "never" });
-    const acme = await tenant("acme-never");
-    const first: Said[] = [{ role: "user", content: `${question(30)} ${question(31)}` }];
-    const { content } = await chat(acme, "tiny:exit-6", first);
-    const before = await handoffs();
-    await chat(acme, "tiny:exit-12", [
-      ...first,
-      { role: "assistant", content },
-      { role: "user", content: "And then?" },
-    ]);
-    expect((await handoffs()) - before).toBe(0);
-    await gateway.kill();
-    gateway = await start();
   });
 });
 
@@ -250,42 +299,95 @@ describe("the response cache", () => {
   test("200 at once: one is computed, all are answered, every budget is right", async () => {
     const key = await tenant("acme-many");
     const many = { prompt: prompt(70), temperature: 0, max_tokens: 24 };
-    const edge = async () => {
-      const health = (await (await fetch(`${gateway.url}/healthz`)).json()) as { edge: { decoded_tokens: number } };
-      return health.edge.decoded_tokens;
-    };
-    const before = await edge();
+    const before = await decoded();
     const answers = await Promise.all(Array.from({ length: 200 }, () => ask(key, many)));
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
     const computed = answers.filter(({ cache }) => cache === "miss");
     expect(computed).toHaveLength(1);
     const made = answers[0]!.made;
-    expect((await edge()) - before).toBe(made);
+    expect(await decodedSince(before)).toBe(made);
     const full = 100 + made;
     expect(await drained(gateway, "acme-many")).toMatchObject({ spent: full + 199 * Math.ceil(full / 10), held: 0 });
   });
 
-  test("when the one who computes leaves, another goes on: the answer is whole, and paid by who had it computed", async () => {
+  /** A request whose answer takes a while: hot, and the end tokens, which stand in the prompt, penalised away. */
+  async function aLongOne(key: string) {
+    const { eos_token_ids: eos } = bundleSchema.parse(JSON.parse(readFileSync(join(BUNDLE, "bundle.json"), "utf8")));
+    for (let seed = 1; seed < 40; seed++) {
+      const hot = { temperature: 2, repetition_penalty: 10, seed };
+      const long = { prompt: [...prompt(80), ...eos], max_tokens: 400, stream: true, ...hot };
+      const alone = await ask(key, { ...long, stream: false }, COLD);
+      if (alone.made === long.max_tokens) return { long, alone };
+    }
+    throw new Error("no seed gave a long answer");
+  }
+  /** The text of a stream. */
+  const said = (stream: string) =>
+    stream
+      .split("\n")
+      .filter((line) => line.startsWith("data: {"))
+      .map((line) => (JSON.parse(line.slice(6)) as { choices: { text: string }[] }).choices[0]?.text)
+      .join("");
+
+  test("when the client of the one who computes leaves, it goes on for those who read along, and nothing is computed twice", async () => {
     const key = await tenant("acme-left");
-    const long = { prompt: prompt(80), temperature: 0, max_tokens: 200, stream: true };
+    const { long, alone } = await aLongOne(await tenant("umbrella-left"));
+    const before = await decoded();
     const gone = new AbortController();
     const leader = await send(key, long, {}, gone.signal);
     const reader = leader.body!.getReader();
     await reader.read();
-    const followers = Array.from({ length: 5 }, () => send(key, long));
-    const joined = await Promise.all(followers);
+    const joined = await Promise.all(Array.from({ length: 5 }, () => send(key, long)));
+    expect(joined.map((response) => response.headers.get("x-sortie-cache"))).toEqual(joined.map(() => "hit"));
     gone.abort();
     const texts = await Promise.all(joined.map((response) => response.text()));
-    const said = texts.map((text) =>
-      text
-        .split("\n")
-        .filter((line) => line.startsWith("data: {"))
-        .map((line) => (JSON.parse(line.slice(6)) as { choices: { text: string }[] }).choices[0]?.text)
-        .join(""),
-    );
-    const alone = await ask(key, { ...long, stream: false }, COLD);
-    expect(said).toEqual(joined.map(() => alone.text));
-    expect((await budgetOf(gateway, "acme-left")).spent).toBeGreaterThan(0);
-    await drained(gateway, "acme-left");
+    const { spent } = await drained(gateway, "acme-left");
+    const computed = await decodedSince(before);
+    expect(texts.map(said)).toEqual(joined.map(() => alone.text));
+    expect(computed).toBe(alone.made);
+    const full = long.prompt.length + alone.made;
+    expect(spent).toBe(full + joined.length * Math.ceil(full / 10)); // the leader's client pays what it had begun
+    expect(await ask(key, { ...long, stream: false })).toMatchObject({ cache: "hit", text: alone.text });
+  });
+
+  test("when all of them leave, it ends", async () => {
+    const key = await tenant("acme-all-left");
+    const { long } = await aLongOne(await tenant("umbrella-all-left"));
+    const gone = new AbortController();
+    const leader = await send(key, long, {}, gone.signal);
+    await leader.body!.getReader().read();
+    const before = await decoded();
+    const followers = await Promise.all([send(key, long, {}, gone.signal), send(key, long, {}, gone.signal)]);
+    await Promise.all(followers.map((response) => response.body!.getReader().read()));
+    gone.abort();
+    await drained(gateway, "acme-all-left");
+    const [then, computed] = [await decoded(), await decodedSince(before)];
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await decodedSince(then)).toBe(0);
+    expect(computed).toBeLessThan(long.max_tokens / 2);
+  });
+});
+
+describe("another runtime, which has nothing in memory and may not move state", () => {
+  const first: Said[] = [{ role: "user", content: `${question(30)} ${question(31)}` }];
+  let [key, before]: [string, Awaited<ReturnType<typeof chat>> | null] = ["", null];
+  beforeAll(async () => {
+    key = await tenant("acme-lost");
+    before = await chat(key, "tiny:exit-6", first);
+    await gateway.kill();
+    gateway = await start("never");
+  });
+
+  test("computes anew what the lost shard held, and answers the same", async () => {
+    const again = await chat(key, "tiny:exit-6", first);
+    expect(again).toEqual(before);
+    expect(again.usage.prompt_tokens_details.cached_tokens).toBe(0);
+  });
+
+  test("sends the origin token ids", async () => {
+    const handoffs = await origin.metric("sortie_origin_handoffs_total");
+    const said = { role: "assistant", content: before?.content ?? "" };
+    await chat(key, "tiny:exit-12", [...first, said, { role: "user", content: question(32) }]);
+    expect(await origin.metric("sortie_origin_handoffs_total")).toBe(handoffs);
   });
 });

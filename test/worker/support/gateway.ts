@@ -31,6 +31,10 @@ export interface GatewayOptions {
 export interface Gateway {
   readonly url: string;
   readonly admin: AdminClient;
+  /** The deployment's counters so far, by name and label. */
+  traffic(): Promise<Record<string, Record<string, number>>>;
+  /** Shards' objects: what each has decoded. */
+  decodedByShard(shards: number): Promise<number[]>;
   /** A tenant's object, as the Worker calls it. */
   tenant(name: string): Promise<TenantApi>;
   /** The bucket bound as MODEL. */
@@ -66,13 +70,20 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
             runWorkerFirst: true,
             hasUserWorker: true,
           },
-          exports: { EdgeExit: exported, TenantLedger: exported, TenantDirectory: exported, ResponseCache: exported },
+          exports: {
+            EdgeExit: exported,
+            TenantLedger: exported,
+            TenantDirectory: exported,
+            ResponseCache: exported,
+            Traffic: exported,
+          },
           env: {
             ASSETS: { type: "assets" },
             EDGE_EXIT: object("EdgeExit"),
             TENANT: object("TenantLedger"),
             DIRECTORY: object("TenantDirectory"),
             RESPONSES: object("ResponseCache"),
+            TRAFFIC: object("Traffic"),
             BLOCKS: { type: "r2", name: "blocks" },
             MODEL: { type: "r2", name: "model" },
             ADMIN_TOKEN: text(ADMIN_TOKEN),
@@ -95,6 +106,21 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
       return namespace.get(namespace.idFromName(name)) as unknown as TenantApi;
     },
     model: async () => (await miniflare.getR2Bucket("MODEL")) as unknown as R2Bucket,
+    async traffic() {
+      const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+      const { totals } = (await (await fetch(`${url}/admin/v1/traffic`, { headers })).json()) as { totals: never };
+      return totals;
+    },
+    async decodedByShard(shards) {
+      const namespace = await miniflare.getDurableObjectNamespace("EDGE_EXIT");
+      const { colo } = await miniflare.getCf();
+      const status = async (_: unknown, shard: number) => {
+        const stub = namespace.get(namespace.idFromName(`${String(colo)}/${shard}`));
+        const response = await stub.fetch("http://shard/status");
+        return ((await response.json()) as { decoded_tokens: number }).decoded_tokens;
+      };
+      return Promise.all(Array.from({ length: shards }, status));
+    },
     kill: () => miniflare.dispose(),
   };
 }
