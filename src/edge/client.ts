@@ -3,7 +3,7 @@ import type { GenerationRequest } from "../generation.ts";
 import { log } from "../log.ts";
 import type { HandoffTarget } from "../origin/handoff-codec.ts";
 import { decodeHandoff } from "../origin/handoff-codec.ts";
-import { GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
+import { CHECKPOINT_HEADER, GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
 import { decodeJsonFrame, FRAME_HANDOFF, readFrames } from "./frames.ts";
 import {
   edgeJsonEventSchema,
@@ -49,7 +49,7 @@ export interface EdgePool {
 
 export function createEdgeClient(pool: EdgePool): EdgeClient {
   const shard = (index: number): DurableObjectStub =>
-    pool.namespace.get(pool.namespace.idFromName(`${pool.location}/${index}`));
+    pool.namespace.get(pool.namespace.idFromName(`${pool.location}/${pool.target.fingerprint}/${index}`));
   return {
     async run(job, signal) {
       const stub = shard(shardOf(job.request.token_ids, pool.shards));
@@ -57,6 +57,7 @@ export function createEdgeClient(pool: EdgePool): EdgeClient {
       try {
         response = await stub.fetch(SHARD_ORIGIN + GENERATE_PATH, {
           method: "POST",
+          headers: { [CHECKPOINT_HEADER]: pool.target.fingerprint },
           body: JSON.stringify(job),
           signal,
         });

@@ -10,7 +10,7 @@ import { encodeHandoff } from "../origin/handoff-codec.ts";
 import { count } from "../telemetry/traffic-client.ts";
 import { Admission } from "./admission.ts";
 import { blockCounts } from "./block-counts.ts";
-import { GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
+import { CHECKPOINT_HEADER, GENERATE_PATH, SPARED_HEADER, STATUS_PATH, STORED_PATH } from "./exit-protocol.ts";
 import { edgeJobSchema, type EdgeJob, type EdgeRefusal, type EdgeStatus } from "./job.ts";
 import { currentEngine, loadedExit } from "./loaded-exit.ts";
 import { originBlocks } from "./origin-blocks.ts";
@@ -30,7 +30,7 @@ export class EdgeExit extends DurableObject<Env> {
       case STORED_PATH:
         return stored(generationRequestSchema.parse(await request.json()));
       case GENERATE_PATH:
-        return this.#generate(edgeJobSchema.parse(await request.json()), request.signal);
+        return this.#generate(edgeJobSchema.parse(await request.json()), request);
       default:
         return new Response(null, { status: 404 });
     }
@@ -65,11 +65,14 @@ export class EdgeExit extends DurableObject<Env> {
     };
   }
 
-  async #generate(job: EdgeJob, signal: AbortSignal): Promise<Response> {
+  async #generate(job: EdgeJob, { headers, signal }: Request): Promise<Response> {
     const release = await this.#admission.enter(signal);
     if (release === null) return refuse({ reason: "edge-full", message: "every place and the queue are taken" });
     try {
       const loaded = await loadedExit(this.env);
+      const { fingerprint } = loaded.engine.bundle;
+      const wanted = headers.get(CHECKPOINT_HEADER);
+      if (fingerprint !== wanted) throw new Error(`the checkpoint here is ${fingerprint}, ${wanted} is wanted`);
       const counted = () => {
         this.#decodedTokens += 1;
       };

@@ -10,6 +10,9 @@ import { z } from "zod";
 import { exportBundle } from "../../scripts/export/bundle.ts";
 import { ESCALATED_PROMPT } from "../../scripts/trace/tree.ts";
 import { edgeWeights, writeAssets } from "../../scripts/upload/weights.ts";
+import { CHECKPOINT_HEADER, GENERATE_PATH } from "../../src/edge/exit-protocol.ts";
+import type { EdgeJob } from "../../src/edge/job.ts";
+import { GREEDY, type GenerationRequest } from "../../src/generation.ts";
 import { weightsKey, type Bundle } from "../../src/model/bundle.ts";
 import { OriginUnderTest } from "../contract/origin-harness.ts";
 import { buildGateway, newTenant, post, startGateway, type Gateway } from "./support/gateway.ts";
@@ -77,6 +80,26 @@ async function goOn() {
   return { fingerprint, cached, answer: response.headers.get("x-sortie-cache") };
 }
 
+/** What a shard answers to a job for a checkpoint. */
+async function atShard(fingerprint: string): Promise<number> {
+  const request: GenerationRequest = {
+    request_id: "r",
+    token_ids: [1, 2, 3],
+    answer_tokens: 0,
+    exit_layer: 3,
+    max_tokens: 1,
+    sampling: GREEDY,
+    top_logprobs: 0,
+    stop_token_ids: [],
+  };
+  const shard = await gateway.shard("any");
+  const headers = { [CHECKPOINT_HEADER]: fingerprint };
+  const body = JSON.stringify({ request, gates: null } satisfies EdgeJob);
+  const response = await shard.fetch(`https://shard.local${GENERATE_PATH}`, { method: "POST", headers, body });
+  await response.text();
+  return response.status;
+}
+
 const ask = (model: string) =>
   post(`${gateway.url}/v1/chat/completions`, key, { model, messages: [{ role: "user", content: ESCALATED_PROMPT }] });
 
@@ -98,6 +121,9 @@ test("conversations are read anew under a new checkpoint, never answered from an
   const degraded = await ask("tiny");
   expect(degraded.headers.get("x-sortie-route")).toContain("degraded; origin=refused");
   expect(degraded.headers.get("x-sortie-tier")).toBe("edge");
+
+  expect(await atShard(newBundle.fingerprint)).toBe(200);
+  expect(await atShard(before.fingerprint)).toBe(503); // a shard that outlives its deployment
 
   await deploy(undefined);
   expect(await goOn()).toEqual({ ...before, cached: CONVERSATION.length, answer: "hit" });

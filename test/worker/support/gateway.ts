@@ -37,6 +37,8 @@ export interface Gateway {
   decodedByShard(shards: number): Promise<number[]>;
   /** A tenant's object, as the Worker calls it. */
   tenant(name: string): Promise<TenantApi>;
+  /** A shard of the edge's exits, as the Worker calls it. */
+  shard(name: string): Promise<DurableObjectStub>;
   /** The bucket bound as MODEL. */
   model(): Promise<R2Bucket>;
   /** Kills the runtime: nothing is said goodbye to. */
@@ -104,6 +106,10 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
     async tenant(name) {
       const namespace = await miniflare.getDurableObjectNamespace("TENANT");
       return namespace.get(namespace.idFromName(name)) as unknown as TenantApi;
+    },
+    async shard(name) {
+      const namespace = await miniflare.getDurableObjectNamespace("EDGE_EXIT");
+      return namespace.get(namespace.idFromName(name)) as unknown as DurableObjectStub;
     },
     model: async () => (await miniflare.getR2Bucket("MODEL")) as unknown as R2Bucket,
     async traffic() {
