@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import threading
+import time
 from dataclasses import replace
 from random import Random
 
@@ -88,6 +91,31 @@ def test_memory_forgets_what_is_too_old_and_refuses_what_is_too_large() -> None:
     now = 100.0
     assert [lru.get("large"), lru.get("a"), lru.get("b")] == [None, None, "b"]
     assert lru.bytes == 4
+
+
+def test_a_block_that_is_sealed_while_others_go_is_whole() -> None:
+    """Rows are used again: what another thread seals must not be what the engine is writing."""
+    held = cache(12 * 4 * 4096)
+    stop = threading.Event()
+
+    def write() -> None:
+        for at in itertools.count():
+            if stop.is_set():
+                return
+            held.put(BlockKey("acme/0", f"{at % 16:064x}"), 1, torch.full((4096,), float(at % 16)))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    found, deadline = 0, time.monotonic() + 10
+    for at in itertools.cycle(range(16)):
+        if found == 100 or time.monotonic() > deadline:
+            break
+        for block in held.sealed([(BlockKey("acme/0", f"{at:064x}"), 1)], 1 << 20):
+            assert set(torch.frombuffer(bytearray(block[80:]), dtype=torch.float32).tolist()) == {float(at)}
+            found += 1
+    stop.set()
+    thread.join()
+    assert found == 100
 
 
 def test_a_newer_epoch_forgets_the_older_ones_of_its_tenant_alone() -> None:

@@ -9,17 +9,19 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM
 
 from ..engine.decoding import Decoding, EarlyExit, Plain, Speculative
+from ..engine.pages import blocks_of
 from ..engine.runner import Runner
 from ..engine.scheduler import Running, Scheduler
 from ..engine.sequence import End, Job, Sequence, Token
 from ..errors import run_command
-from ..nested import DTYPES, open_checkpoint
+from ..nested import DTYPES, NestedModel, open_checkpoint
 from .report import finish, table
 from .shapes import SHAPES, write_random
 
@@ -27,6 +29,8 @@ BATCHES = (1, 4, 16)
 BIGGEST = max(BATCHES)
 CACHE_BYTES = {"cpu": 1 << 30, "cuda": 16 << 30}
 CHUNK_TOKENS = 512
+# Requests at full depth that the small kvCache holds, and requests that are asked of it.
+PLACES, CROWD = 8, 48
 
 
 class Bench:
@@ -34,16 +38,30 @@ class Bench:
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype, prompt: int, tokens: int) -> None:
         self.stock = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
-        self.runner = Runner(open_checkpoint(folder, dtype=dtype).to(device), BIGGEST, CACHE_BYTES[device.type])
+        model = open_checkpoint(folder, dtype=dtype).to(device)
+        self.runner = Runner(model, BIGGEST, CACHE_BYTES[device.type])
         self.scheduler = Scheduler(self.runner, CHUNK_TOKENS)
+        self.small = Scheduler(self._small_runner(model, prompt + tokens), CHUNK_TOKENS)
         self.exits = self.scheduler.exits
         self.tokens = tokens
         generator = torch.Generator().manual_seed(1)
         vocabulary = self.runner.model.vocabulary
         self.prompts = torch.randint(3, vocabulary, (BIGGEST, prompt), generator=generator).tolist()
 
-    def run(self, exits: list[int], decoding: Decoding | None = None) -> tuple[float, list[End]]:
-        """Answers so many prompts at once. Returns seconds and the ends."""
+    def _small_runner(self, model: NestedModel, length: int) -> Runner:
+        """Whose kvCache holds PLACES requests of so many tokens at full depth, and more of those that exit earlier."""
+        config = model.lm.config
+        config.max_position_embeddings, context = length, config.max_position_embeddings
+        pages = 1 + PLACES * model.depth * blocks_of(length)
+        runner = Runner(model, CROWD, pages * self.runner.pool.shape.page_bytes)
+        config.max_position_embeddings = context
+        return runner
+
+    def run(
+        self, exits: list[int], decoding: Decoding | None = None, scheduler: Scheduler | None = None
+    ) -> tuple[float, list[End]]:
+        """Answers so many prompts at once, as far as they find room. Returns seconds and the ends."""
+        scheduler = scheduler or self.scheduler
         ends: list[End] = []
 
         def hear(event: Token | End) -> None:
@@ -51,10 +69,10 @@ class Bench:
                 ends.append(event)
 
         began = time.perf_counter()
-        for prompt, exit_layer in zip(self.prompts, exits, strict=False):
+        for prompt, exit_layer in zip(cycle(self.prompts), exits, strict=False):
             job = Job(prompt, exit_layer, self.tokens, decoding=decoding or Plain())
-            self.scheduler.submit(Running(Sequence(job, self.exits), hear))
-        while self.scheduler.step():
+            scheduler.submit(Running(Sequence(job, self.exits), hear))
+        while scheduler.step():
             pass
         self._wait()
         return time.perf_counter() - began, ends
@@ -117,6 +135,9 @@ def measure(bench: Bench, rounds: int) -> dict[str, object]:
         subjects[f"generate, batch {batch}"] = lambda batch=batch: bench.generate(batch)
     subjects["mixed, sequential"] = lambda: bench.sequential(mixed)
     subjects["mixed, batch 16"] = lambda: bench.run(mixed)[0]
+    crowds = {"full depth": [deepest] * CROWD, "mixed": (mixed * CROWD)[:CROWD]}
+    for name, exits in crowds.items():
+        subjects[f"{name}, small kvCache, batch {CROWD}"] = lambda e=exits: bench.run(e, None, bench.small)[0]
     ways: dict[str, Decoding] = {
         "early exit": EarlyExit(dict.fromkeys(bench.exits[:-1], 0.9)),
         "speculative": Speculative(half, 4),
@@ -139,6 +160,8 @@ def measure(bench: Bench, rounds: int) -> dict[str, object]:
     ratios = {
         "batch 16 mixed exits / sequential": rate["mixed, batch 16"] / rate["mixed, sequential"],
         "mixed exits / full depth, batch 16": rate["mixed, batch 16"] / rate[f"exit {deepest}, batch 16"],
+        "mixed exits / full depth, the same small kvCache": rate[f"mixed, small kvCache, batch {CROWD}"]
+        / rate[f"full depth, small kvCache, batch {CROWD}"],
         "full depth / generate, batch 1": rate[f"exit {deepest}, batch 1"] / rate["generate, batch 1"],
         "full depth / generate, batch 16": rate[f"exit {deepest}, batch 16"] / rate["generate, batch 16"],
     }

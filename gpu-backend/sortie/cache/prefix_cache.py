@@ -1,7 +1,8 @@
-"""Blocks of earlier prompts in the host's memory, for any thread."""
+"""Blocks of earlier prompts in the host's memory: the engine's thread takes and keeps, others ask for sealed ones."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from .block import seal
 from .byte_lru import ByteLru
 from .keys import BlockKey, KeyChain, Owner
+from .rows import Rows
 
 # Seconds after which a block is computed anew (docs/storage.md).
 TTL_SECONDS = 3600.0
@@ -22,7 +24,10 @@ class PrefixCache:
         self, fingerprint: str, numerics: str, max_bytes: int, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._maker = (fingerprint, numerics)
-        self.memory: ByteLru[Tensor] = ByteLru(max_bytes, TTL_SECONDS, now)
+        self._rows = Rows()
+        self.memory: ByteLru[Tensor] = ByteLru(max_bytes, TTL_SECONDS, now, self._rows.give)
+        # Held while a row may be written, or read by another thread than the engine's.
+        self._lock = threading.Lock()
         # Tenant → the newest epoch seen.
         self._epochs: dict[str, int] = {}
 
@@ -31,42 +36,49 @@ class PrefixCache:
         tenant, epoch = owner.scope.split("/")
         if int(epoch) > self._epochs.get(tenant, -1):
             self._epochs[tenant] = int(epoch)
-            self.memory.delete_where(lambda name: older(name, tenant, int(epoch)))
+            with self._lock:
+                self.memory.delete_where(lambda name: older(name, tenant, int(epoch)))
         return KeyChain(*self._maker, owner)
 
     def leading(self, keys: Iterable[BlockKey], last_layer: int) -> list[Tensor]:
-        """Rows [E] of the blocks that are held, from the first on."""
+        """Rows [E] of the blocks that are held, from the first on; good until the next `put` or `chain`."""
         rows = []
-        for key in keys:
-            row = self.memory.get(key.name(last_layer))
-            if row is None:
-                break
-            rows.append(row)
+        with self._lock:
+            for key in keys:
+                row = self.memory.get(key.name(last_layer))
+                if row is None:
+                    break
+                rows.append(row)
         return rows
 
     def holds(self, key: BlockKey, last_layer: int) -> bool:
         """Whether a block is held; it counts as used now."""
-        return self.memory.get(key.name(last_layer)) is not None
+        with self._lock:
+            return self.memory.get(key.name(last_layer)) is not None
 
     def put(self, key: BlockKey, last_layer: int, row: Tensor) -> None:
-        """row [E], on the CPU, with memory of its own."""
-        self.memory.put(key.name(last_layer), row, row.nbytes)
+        """row [E], on the CPU; it is copied."""
+        with self._lock:
+            self.memory.put(key.name(last_layer), self._rows.take(row), row.nbytes)
 
     def use(self, keys: Sequence[BlockKey], last_layers: Sequence[int]) -> None:
         """Makes a prefix count as used, its beginning last: without it the rest is worth nothing."""
-        for last_layer in reversed(last_layers):
-            for key in reversed(keys):
-                self.memory.get(key.name(last_layer))
+        with self._lock:
+            for last_layer in reversed(last_layers):
+                for key in reversed(keys):
+                    self.memory.get(key.name(last_layer))
 
     def sealed(self, wanted: Iterable[tuple[BlockKey, int]], max_bytes: int) -> list[bytes]:
         """Of (block, last layer) the sealed ones, from the first on, up to one that is not held or does not fit."""
         found: list[bytes] = []
         room = max_bytes
         for key, last_layer in wanted:
-            row = self.memory.get(key.name(last_layer))
-            if row is None:
+            with self._lock:
+                row = self.memory.get(key.name(last_layer))
+                own = None if row is None else row.clone()
+            if own is None:
                 break
-            block = seal(row, key, last_layer)
+            block = seal(own, key, last_layer)
             room -= len(block)
             if room < 0:
                 break

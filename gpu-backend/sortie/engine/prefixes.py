@@ -85,7 +85,7 @@ class Prefixes:
         chosen = hidden.unflatten(0, (end - first, BLOCK_TOKENS))[[at - first for at in wanted]]
         rows = pack(chosen, *layers).cpu()
         for at, row in zip(wanted, rows, strict=True):
-            self._cache.put(keys[at], last_layer, row.clone())
+            self._cache.put(keys[at], last_layer, row)
 
     def release(self, sequence: Sequence) -> None:
         """Keeps what the last steps have settled, before the pages go."""
