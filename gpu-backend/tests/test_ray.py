@@ -36,7 +36,7 @@ def url() -> Iterator[str]:
 def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
     from ray import serve
 
-    from sortie.bench.soak import Client
+    from sortie.origin.signing import sign_request
 
     status = serve.status().applications["default"].deployments["Replica"]
     assert status.replica_states == {"RUNNING": 2}
@@ -57,7 +57,7 @@ def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
     )
     assert streamed.text.endswith("data: [DONE]\n\n")
 
-    headers = Client(url, SECRET.encode(), 0, None).signed("GET", "/v1/info", b"")
+    headers = sign_request(SECRET.encode(), "GET", "/v1/info", b"")
     answers = [httpx.get(f"{url}/v1/info", headers=headers, timeout=60) for _ in range(6)]
     assert [a.status_code for a in answers] == [200, 401, 401, 401, 401, 401]
     assert json.loads(answers[1].text)["error"]["code"] == "signature_replayed"

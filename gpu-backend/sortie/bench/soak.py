@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import json
 import os
 import random
@@ -27,6 +25,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from ..errors import UserError, run_command
+from ..origin.signing import sign_request
 from .report import finish, table
 
 CLIENTS = 32
@@ -73,7 +72,7 @@ class Client:
         """One request; how it ended."""
         body, valid = self.body()
         leave_after = self.random.choice([None, None, None, 1, 5])
-        headers = self.signed("POST", "/v1/generate", body) | {"content-type": "application/json"}
+        headers = sign_request(self.secret, "POST", "/v1/generate", body) | {"content-type": "application/json"}
         tokens = 0
         async with http.stream("POST", f"{self.url}/v1/generate", content=body, headers=headers) as response:
             if response.status_code != 200:
@@ -114,18 +113,6 @@ class Client:
         if self.random.random() < 0.02:
             return json.dumps(request | {"exit_layer": 5}).encode(), False
         return json.dumps(request).encode(), True
-
-    def signed(self, method: str, path: str, body: bytes) -> dict[str, str]:
-        """The four headers of `sortie-origin/1`."""
-        timestamp, nonce = str(time.time_ns() // 1_000_000), secrets.token_hex(16)
-        digest = hashlib.sha256(body).hexdigest()
-        text = "\n".join(("sortie-origin/1", method, path, timestamp, nonce, digest)).encode()
-        return {
-            "x-sortie-timestamp": timestamp,
-            "x-sortie-nonce": nonce,
-            "x-sortie-content-sha256": digest,
-            "x-sortie-signature": hmac.new(self.secret, text, hashlib.sha256).hexdigest(),
-        }
 
 
 def prompt(number: int) -> list[int]:
@@ -174,7 +161,7 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
         await running
         async with httpx.AsyncClient(timeout=None) as http:
             for _ in range(SETTLE_TRIES):
-                headers = clients[0].signed("GET", "/metrics", b"")
+                headers = sign_request(secret.encode(), "GET", "/metrics", b"")
                 metrics = (await http.get(f"{url}/metrics", headers=headers)).text
                 left_over = float(re.search(r"^sortie_origin_requests_in_flight (\S+)", metrics, re.M)[1])
                 if left_over == 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -75,14 +77,30 @@ def verify_headers(secret: bytes, method: str, path: str, headers: Mapping[str, 
     timestamp, nonce, digest, signature = values
     shapes = zip((TIMESTAMP, NONCE, DIGEST, DIGEST), values, strict=True)
     wellformed = all(shape.fullmatch(value) for shape, value in shapes)
-    text = "\n".join((PROTOCOL, method, path, timestamp, nonce, digest)).encode()
-    expected = hmac.new(secret, text, hashlib.sha256).hexdigest()
+    expected = signature_of(secret, method, path, timestamp, nonce, digest)
     if not wellformed or not hmac.compare_digest(expected, signature):
         raise Refusal(401, "signature_invalid", "The signature does not fit the request.")
     sent = int(timestamp)
     if abs(now - sent) > REPLAY_WINDOW_MS:
         raise Refusal(401, "signature_stale", "The signature is too old, or from the future.")
     return Signed(digest, nonce, sent + REPLAY_WINDOW_MS)
+
+
+def sign_request(secret: bytes, method: str, path: str, body: bytes) -> dict[str, str]:
+    """The four headers of a request. path: with query."""
+    timestamp, nonce, digest = str(time.time_ns() // 1_000_000), secrets.token_hex(16), hashlib.sha256(body).hexdigest()
+    return {
+        TIMESTAMP_HEADER: timestamp,
+        NONCE_HEADER: nonce,
+        DIGEST_HEADER: digest,
+        SIGNATURE_HEADER: signature_of(secret, method, path, timestamp, nonce, digest),
+    }
+
+
+def signature_of(secret: bytes, method: str, path: str, timestamp: str, nonce: str, digest: str) -> str:
+    """HMAC over the lines of a request."""
+    text = "\n".join((PROTOCOL, method, path, timestamp, nonce, digest)).encode()
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()
 
 
 def sign_answer(secret: bytes, nonce: str, digest: str) -> str:
