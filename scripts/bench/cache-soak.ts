@@ -11,8 +11,9 @@ import { megabytes, table } from "./report.ts";
 const HELP = `Usage: npm run bench:cache-soak [-- --requests N]
 
 Requests (default 5,000) with prefixes of 512 tokens at exit 3 of models/tiny in workerd, under the flags that bound an
-isolate. More prefixes than its cache of 16 MB holds: blocks are evicted all the time. Prints the WebAssembly heap and what
-the process holds in memory, ten times. Ends with one line of JSON.
+isolate. More prefixes than its cache of 16 MB holds: blocks are evicted all the time. Prints the heaps of WebAssembly and of
+JavaScript (objects, and array buffers, after a collection) and what the process holds in memory, ten times. Ends with one
+line of JSON.
 `;
 
 process.env["MINIFLARE_WORKERD_V8_FLAGS"] = "--wasm-max-mem-pages=1600 --max-old-space-size=100";
@@ -44,7 +45,7 @@ function residentBytes(): number {
 
 async function run({ requests }: { requests: number }): Promise<void> {
   const { bundle } = await tiny();
-  const worker = await startEngineWorker(bundle);
+  const worker = await startEngineWorker(bundle, true);
   try {
     await worker.call<LoadResult>("/load", { exits: [SOAK.exit] });
     const rows = [];
@@ -52,15 +53,26 @@ async function run({ requests }: { requests: number }): Promise<void> {
     for (let step = 0; step < STEPS; step++) {
       const body = { ...SOAK, requests: each, from: step * each };
       const state = await worker.call<PrefixCache["state"] & { heap_bytes: number }>("/soak", body);
-      rows.push({ requests: (step + 1) * each, ...state, resident_bytes: residentBytes() });
+      rows.push({ requests: (step + 1) * each, ...state, ...(await worker.jsHeap()), resident_bytes: residentBytes() });
       process.stderr.write(`${(step + 1) * each} requests\n`);
     }
     console.log(
       table(
-        ["requests", "WebAssembly heap", "resident", "blocks", "their bytes", "evicted"],
+        [
+          "requests",
+          "WebAssembly heap",
+          "JavaScript objects",
+          "array buffers",
+          "resident",
+          "blocks",
+          "their bytes",
+          "evicted",
+        ],
         rows.map((row) => [
           `${row.requests}`,
           megabytes(row.heap_bytes),
+          megabytes(row.objects_bytes),
+          megabytes(row.buffers_bytes),
           megabytes(row.resident_bytes),
           `${row.blocks}`,
           megabytes(row.bytes),

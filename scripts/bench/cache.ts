@@ -4,7 +4,6 @@ import { Comparison } from "../../test/golden/engine-compare.ts";
 import { Conversations } from "../../test/golden/conversations.ts";
 import type { LoadResult } from "../../test/worker/fixtures/engine/protocol.ts";
 import { startEngineWorker } from "../../test/worker/fixtures/engine/start.ts";
-import { BLOCK_DTYPES } from "../../src/cache/block-codec.ts";
 import type { CacheTiming } from "./cache-timing.ts";
 import { type HandoffPoint, measureHandoffs } from "./cache-handoff.ts";
 import { type BenchModel, smollm2, tiny } from "./models.ts";
@@ -16,15 +15,25 @@ const HELP = `Usage: npm run bench:cache [-- options]
 
 The edge in workerd: first token of a prompt with a 512-token system prompt, cold and with its blocks in memory; the turns
 of a conversation. The embedded origin: a prompt read from its token ids against one resumed from the edge's state, at 64 to
-1,024 tokens. Conversations over both tiers with blocks in F32, F16 and I8 against cold runs. --context and --tokens change
-nothing. Ends with one line of JSON.
+1,024 tokens. Conversations over both tiers with blocks and handoffs in F32, F16 and I8 against cold runs. --context and
+--tokens change nothing. Ends with one line of JSON.
 `;
 
 const SYSTEM = 512;
 const MESSAGE = 16;
 const TURNS = 10;
-/** Conversations a type of block. */
-const CONVERSATIONS = 60;
+/** Conversations a pair of types. */
+const CONVERSATIONS = 100;
+/** Turns of one, and tokens of an answer: nothing but their number ends it. */
+const STORED = { turns: 3, tokens: 32 };
+/** Types of blocks, and of handoffs. */
+const PAIRS = [
+  ["F32", "F32"],
+  ["F16", "F32"],
+  ["I8", "F32"],
+  ["F32", "F16"],
+  ["F32", "I8"],
+] as const;
 
 async function edge(model: BenchModel, exits: readonly number[], rounds: number) {
   const worker = await startEngineWorker(model.bundle);
@@ -62,15 +71,17 @@ async function dtypes(conversations: number) {
   const model = await goldenModel("w8a8", 200);
   if (model === null) return [];
   const engine = await model.load();
+  const endless = { ...model, stopTokenIds: [] };
   const rows = [];
-  for (const dtype of BLOCK_DTYPES) {
+  for (const [blocks, handoffs] of PAIRS) {
     const comparison = new Comparison();
-    const run = new Conversations(engine, model, dtype, 1);
+    const run = new Conversations(engine, endless, blocks, handoffs, 1);
     for (let at = 0; at < conversations; at++) {
-      await run.converse(3, 16, (cold, warm) => comparison.add(cold, warm));
+      await run.converse(STORED.turns, STORED.tokens, (cold, warm) => comparison.add(cold, warm));
     }
     const { tokens, flips, widestFlip, logprobDifference } = comparison;
-    rows.push({ dtype, conversations, tokens, flips, widest_flip: widestFlip, logprob_difference: logprobDifference });
+    const measured = { tokens, flips, widest_flip: widestFlip, logprob_difference: logprobDifference };
+    rows.push({ blocks, handoffs, conversations, ...measured });
   }
   await engine.dispose();
   return rows;
@@ -121,9 +132,17 @@ async function run(options: BenchOptions): Promise<void> {
   const stored = await dtypes(options.rounds < 3 ? 3 : CONVERSATIONS);
   console.log(
     `${table(
-      ["blocks", "tokens", "flips", "widest gap of a flip, nats", "largest difference of a log-probability"],
+      [
+        "blocks",
+        "handoffs",
+        "tokens",
+        "flips",
+        "widest gap of a flip, nats",
+        "largest difference of a log-probability",
+      ],
       stored.map((row) => [
-        row.dtype,
+        row.blocks,
+        row.handoffs,
         `${row.tokens}`,
         `${row.flips}`,
         row.widest_flip.toFixed(4),

@@ -7,6 +7,8 @@ import { type BlockSource, PrefixCache } from "../../src/cache/prefix-cache.ts";
 import type { GenerationRequest } from "../../src/generation.ts";
 import type { Engine } from "../../src/model/engine.ts";
 import { Sequence } from "../../src/model/sequence.ts";
+import { decodeHandoff, encodeHandoff, handoffTarget, type WireFormat } from "../../src/origin/handoff-codec.ts";
+import type { WireDtype } from "../../src/origin/wire-tensors.ts";
 import { type GreedyToken, greedyRun } from "./engine-compare.ts";
 import { type GoldenModel, greedyRequest } from "./engine-model.ts";
 
@@ -38,13 +40,16 @@ export class Conversations {
   readonly #engine: Engine;
   readonly #model: GoldenModel;
   readonly #random: () => number;
+  readonly #wire: WireFormat;
   readonly #edge: Tier;
   readonly #origin: Tier;
   /** Prompt tokens, and those of them that were taken from a cache. */
   prompted = 0;
   cached = 0;
 
-  constructor(engine: Engine, model: GoldenModel, dtype: BlockDtype, seed: number) {
+  /** @param dtype of blocks. @param wire of handoffs */
+  constructor(engine: Engine, model: GoldenModel, dtype: BlockDtype, wire: WireDtype, seed: number) {
+    this.#wire = { dtype: wire, kvHeads: engine.bundle.shape.kv_heads };
     this.#engine = engine;
     this.#model = model;
     this.#random = randomNumbers(seed);
@@ -81,7 +86,10 @@ export class Conversations {
     const gate = { afterPrefill: () => "handoff" as const };
     const read = cachedGenerate(this.#engine, this.#edge, sender, { ...request, exit_layer: shallow }, never, gate);
     await read.next();
-    return this.#run(this.#origin, Sequence.import(this.#engine.bundle, sender.export(shallow)), request);
+    const { bundle, exits } = this.#engine;
+    const body = encodeHandoff(sender.export(shallow), request, this.#wire);
+    const { handoff } = decodeHandoff(body, handoffTarget(bundle, exits));
+    return this.#run(this.#origin, Sequence.import(bundle, handoff), request);
   }
 
   async #run(tier: Tier, sequence: Sequence, request: GenerationRequest): Promise<GreedyToken[]> {

@@ -15,7 +15,7 @@ describe.skipIf(model === null)("w8a8, blocks in F32", async () => {
   afterAll(() => engine.dispose());
 
   test(`${CONVERSATIONS} conversations, exits and tiers by lot`, async () => {
-    const conversations = new Conversations(engine, model, "F32", 1);
+    const conversations = new Conversations(engine, model, "F32", "F32", 1);
     const [first, later] = [new Comparison(), new Comparison()];
     for (let at = 0; at < CONVERSATIONS; at++) {
       await conversations.converse(TURNS, TOKENS, (cold, warm, turn) => (turn === 0 ? first : later).add(cold, warm));
