@@ -1,7 +1,4 @@
-/** `npm run bench:cache`: what the prefix cache and handoffs save, and what smaller blocks cost. */
-import { goldenModel } from "../../test/golden/engine-model.ts";
-import { Comparison } from "../../test/golden/engine-compare.ts";
-import { Conversations } from "../../test/golden/conversations.ts";
+/** `npm run bench:cache`: what the prefix cache and handoffs save. */
 import type { LoadResult } from "../../test/worker/fixtures/engine/protocol.ts";
 import { startEngineWorker } from "../../test/worker/fixtures/engine/start.ts";
 import type { CacheTiming } from "./cache-timing.ts";
@@ -15,26 +12,12 @@ const HELP = `Usage: npm run bench:cache [-- options]
 
 The edge in workerd: first token of a prompt with a 512-token system prompt, cold and with its blocks in memory; the turns
 of a conversation. The embedded origin: a prompt read from its token ids against one resumed from the edge's state, at 64 to
-1,024 tokens. Conversations over both tiers with blocks and handoffs in F32, F16 and I8 against cold runs. --context and
---tokens change nothing. Ends with one line of JSON.
+1,024 tokens. --context and --tokens change nothing. Ends with one line of JSON.
 `;
 
 const SYSTEM = 512;
 const MESSAGE = 16;
 const TURNS = 10;
-/** Conversations a pair of types. */
-const CONVERSATIONS = 100;
-/** Turns of one, and tokens of an answer: nothing but their number ends it. */
-const STORED = { turns: 3, tokens: 32 };
-/** Types of blocks, and of handoffs. */
-const PAIRS = [
-  ["F32", "F32"],
-  ["F16", "F32"],
-  ["I8", "F32"],
-  ["F32", "F16"],
-  ["F32", "I8"],
-] as const;
-
 async function edge(model: BenchModel, exits: readonly number[], rounds: number) {
   const worker = await startEngineWorker(model.bundle);
   try {
@@ -65,26 +48,6 @@ async function edge(model: BenchModel, exits: readonly number[], rounds: number)
   } finally {
     await worker.stop();
   }
-}
-
-async function dtypes(conversations: number) {
-  const model = await goldenModel("w8a8", 200);
-  if (model === null) return [];
-  const engine = await model.load();
-  const endless = { ...model, stopTokenIds: [] };
-  const rows = [];
-  for (const [blocks, handoffs] of PAIRS) {
-    const comparison = new Comparison();
-    const run = new Conversations(engine, endless, blocks, handoffs, 1);
-    for (let at = 0; at < conversations; at++) {
-      await run.converse(STORED.turns, STORED.tokens, (cold, warm) => comparison.add(cold, warm));
-    }
-    const { tokens, flips, widestFlip, logprobDifference } = comparison;
-    const measured = { tokens, flips, widest_flip: widestFlip, logprob_difference: logprobDifference };
-    rows.push({ blocks, handoffs, conversations, ...measured });
-  }
-  await engine.dispose();
-  return rows;
 }
 
 async function run(options: BenchOptions): Promise<void> {
@@ -129,28 +92,7 @@ async function run(options: BenchOptions): Promise<void> {
       ]),
     )}\n`,
   );
-  const stored = await dtypes(options.rounds < 3 ? 3 : CONVERSATIONS);
-  console.log(
-    `${table(
-      [
-        "blocks",
-        "handoffs",
-        "tokens",
-        "flips",
-        "widest gap of a flip, nats",
-        "largest difference of a log-probability",
-      ],
-      stored.map((row) => [
-        row.blocks,
-        row.handoffs,
-        `${row.tokens}`,
-        `${row.flips}`,
-        row.widest_flip.toFixed(4),
-        row.logprob_difference.toExponential(1),
-      ]),
-    )}\n`,
-  );
-  console.log(JSON.stringify({ bench: "cache", rounds: options.rounds, edge: edges, handoffs, stored }));
+  console.log(JSON.stringify({ bench: "cache", rounds: options.rounds, edge: edges, handoffs }));
 }
 
 await benchMain(HELP, run);
