@@ -80,9 +80,7 @@ export class EdgeExit extends DurableObject<Env> {
       const hooks: JobHooks = {
         generate: (on, ...rest) => measured(cachedGenerate(on, this.#cached(cache), ...rest), rest[1].exit_layer),
         onToken: counted,
-        onHandoff: async ({ token_ids: ids, cache: owner }) => {
-          if (owner !== undefined) originHolds.note(await cache.keys(ids, owner));
-        },
+        onHandoff: (request) => this.ctx.waitUntil(noteHandoff(cache, request)),
         onEnd: release,
       };
       return new Response(runJob(loaded, job, signal, hooks));
@@ -103,6 +101,11 @@ async function* measured(
   const { usage, timings } = outcome;
   shardLink.computed((usage.prompt_tokens - usage.cached_tokens) * exit, timings.prefill_ms);
   return outcome;
+}
+
+/** The origin will have the blocks of what it goes on with. */
+async function noteHandoff(cache: PrefixCache, { token_ids: ids, cache: owner }: GenerationRequest): Promise<void> {
+  if (owner !== undefined) originHolds.note(await cache.keys(ids, owner));
 }
 
 /** Of a shard that has not computed anything, nothing: it is not worth loading it. */

@@ -14,7 +14,7 @@ export interface JobHooks {
   /** `generate`, with a cache around it. */
   readonly generate: Generate;
   /** Called before a request goes on at the origin, with what it is then. */
-  readonly onHandoff: (request: GenerationRequest) => Promise<void>;
+  readonly onHandoff: (request: GenerationRequest) => void;
   /** Called for every token computed. */
   readonly onToken: () => void;
   /** Called once, when nothing more will be computed: finished, failed or cancelled. */
@@ -84,7 +84,7 @@ async function* jobFrames(
       const settled = gates?.takeSettled();
       if (settled) yield verdictFrame(settled, here ? null : spent);
       if (here) continue;
-      await hooks.onHandoff(request);
+      hooks.onHandoff(request);
       yield encodeFrame(FRAME_HANDOFF, encodeHandoff(sequence.export(reached), request));
       return;
     }

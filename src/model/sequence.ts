@@ -139,17 +139,16 @@ export class Sequence {
   }
 
   /**
-   * The state after layers 1..exit of the positions that have it, as copies.
+   * The state after layers 1..exit of every position that has it, as copies.
    *
-   * @param most positions at most
    * @throws EngineError `unknown_exit`, `no_state`.
    */
-  export(exit: number, most = Infinity): Handoff {
+  export(exit: number): Handoff {
     const last = this.bundle.exits.indexOf(exit);
     if (last < 0) throw new EngineError("unknown_exit", `layer ${exit} is not an exit of this bundle`);
     const { kv_heads, head_dim } = this.bundle.shape;
     const below = this.#segments.slice(0, last);
-    const positions = Math.min(most, ...[...below, this.#segment(last)].map((segment) => segment.computed));
+    const positions = Math.min(...[...below, this.#segment(last)].map((segment) => segment.computed));
     const whole = below.filter(({ hiddenFrom }) => hiddenFrom === 0);
     const end = positions * kv_heads * head_dim;
     const layers = this.#segments.slice(0, last + 1).flatMap((segment) => {

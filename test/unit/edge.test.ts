@@ -156,7 +156,7 @@ describe("a job", () => {
     const counts = { tokens: 0, ended: 0 };
     const stream = runJob({ engine, router: HALF }, edgeJob, never, {
       generate,
-      onHandoff: async () => undefined,
+      onHandoff: () => undefined,
       onToken: () => void (counts.tokens += 1),
       onEnd: () => void (counts.ended += 1),
     });
