@@ -49,7 +49,7 @@ export interface EdgePool {
 
 export function createEdgeClient(pool: EdgePool): EdgeClient {
   const shard = (index: number): DurableObjectStub =>
-    pool.namespace.get(pool.namespace.idFromName(`${pool.location}/${pool.target.fingerprint}/${index}`));
+    pool.namespace.get(pool.namespace.idFromName(shardName(pool.location, pool.target.fingerprint, index)));
   return {
     async run(job, signal) {
       const stub = shard(shardOf(job.request.token_ids, pool.shards));
@@ -94,6 +94,10 @@ export function createEdgeClient(pool: EdgePool): EdgeClient {
     },
   };
 }
+
+/** The name of a shard's object: a new checkpoint has objects of its own, which start with the code deployed last. */
+export const shardName = (location: string, fingerprint: string, index: number): string =>
+  `${location}/${fingerprint}/${index}`;
 
 /** FNV-like mix of the first token ids: the same beginning reaches the same shard. */
 export function shardOf(tokenIds: readonly number[], shards: number): number {

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { Miniflare } from "miniflare";
 import { builtModules } from "../../../scripts/built-modules.ts";
 import { adminClient, type AdminClient } from "../../../scripts/tenants/admin-client.ts";
+import { shardName } from "../../../src/edge/client.ts";
+import { STATUS_PATH } from "../../../src/edge/exit-protocol.ts";
 import { parseUsd } from "../../../src/money.ts";
 import type { TenantApi } from "../../../src/tenant/api.ts";
 
@@ -100,6 +102,13 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
     ],
   });
   const url = (await miniflare.ready).origin;
+  let served: Promise<{ fingerprint: string }> | null = null;
+  const health = () =>
+    (served ??= fetch(`${url}/healthz`).then((response) => response.json() as Promise<{ fingerprint: string }>));
+  async function shard(name: string): Promise<DurableObjectStub> {
+    const namespace = await miniflare.getDurableObjectNamespace("EDGE_EXIT");
+    return namespace.get(namespace.idFromName(name)) as unknown as DurableObjectStub;
+  }
   return {
     url,
     admin: adminClient(url, ADMIN_TOKEN),
@@ -107,10 +116,7 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
       const namespace = await miniflare.getDurableObjectNamespace("TENANT");
       return namespace.get(namespace.idFromName(name)) as unknown as TenantApi;
     },
-    async shard(name) {
-      const namespace = await miniflare.getDurableObjectNamespace("EDGE_EXIT");
-      return namespace.get(namespace.idFromName(name)) as unknown as DurableObjectStub;
-    },
+    shard,
     model: async () => (await miniflare.getR2Bucket("MODEL")) as unknown as R2Bucket,
     async traffic() {
       const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
@@ -118,11 +124,11 @@ export async function startGateway(modules: Modules, options: GatewayOptions): P
       return totals;
     },
     async decodedByShard(shards) {
-      const namespace = await miniflare.getDurableObjectNamespace("EDGE_EXIT");
+      const { fingerprint } = await health();
       const { colo } = await miniflare.getCf();
-      const status = async (_: unknown, shard: number) => {
-        const stub = namespace.get(namespace.idFromName(`${String(colo)}/${shard}`));
-        const response = await stub.fetch("http://shard/status");
+      const status = async (_: unknown, index: number) => {
+        const stub = await shard(shardName(String(colo), fingerprint, index));
+        const response = await stub.fetch(`http://shard${STATUS_PATH}`);
         return ((await response.json()) as { decoded_tokens: number }).decoded_tokens;
       };
       return Promise.all(Array.from({ length: shards }, status));
