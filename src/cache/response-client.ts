@@ -56,7 +56,10 @@ export function createResponseClient({ namespace, ttlMs }: ResponseOptions): Res
       if (role !== "lead") throw new Error(`the response cache answered ${response.status}`);
       const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
       const nothing = (): void => undefined;
-      const ended = ask(tenant, LEAD_PATH, { key, ttl: String(ttlMs) }, readable).then(nothing, nothing);
+      const ended = ask(tenant, LEAD_PATH, { key, read: String(read), ttl: String(ttlMs) }, readable).then(
+        nothing,
+        nothing,
+      );
       return { role, lead: leadInto(writable.getWriter(), ended) };
     },
     async purge(tenant) {

@@ -30,11 +30,14 @@ export class ResponseCache extends DurableObject {
   override async fetch(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
     const key = searchParams.get("key") ?? "";
+    const read = searchParams.get("read") === "true";
     switch (pathname) {
       case ENTER_PATH:
-        return this.#enter(key, searchParams.get("read") === "true");
-      case LEAD_PATH:
-        return this.#lead(key, Number(searchParams.get("ttl")), request.body);
+        return this.#enter(key, read);
+      case LEAD_PATH: {
+        const flight = (read && this.#flights.get(key)) || new Flight(() => undefined);
+        return this.#lead(flight, key, Number(searchParams.get("ttl")), request.body);
+      }
       case PURGE_PATH:
         return Response.json({ purged: this.#store.clear() });
       default:
@@ -55,9 +58,11 @@ export class ResponseCache extends DurableObject {
     return new Response(null, { status: 204, headers: { [ROLE_HEADER]: "lead" } });
   }
 
-  /** Takes the lines of an answer as they come, as long as it is wanted. */
-  async #lead(key: string, ttlMs: number, body: ReadableStream<Uint8Array> | null): Promise<Response> {
-    const flight = this.#flights.get(key) ?? new Flight(() => undefined);
+  /**
+   * Takes the lines of an answer as they come, as long as it is wanted.
+   * @param flight that was begun for it; one of its own where nobody may read along
+   */
+  async #lead(flight: Flight, key: string, ttlMs: number, body: ReadableStream<Uint8Array> | null): Promise<Response> {
     flight.begin();
     let bytes = 0;
     const lines: string[] = [];

@@ -96,9 +96,11 @@ async function chat(key: string, model: string, messages: readonly Said[]) {
 
 /** Tokens that each shard has decoded since it woke. */
 const decoded = () => gateway.decodedByShard(SHARDS);
-/** And all of them since then: one that fell asleep meanwhile had nothing to do. */
-const decodedSince = async (before: readonly number[]) =>
-  (await decoded()).reduce((sum, tokens, shard) => sum + Math.max(tokens - (before[shard] ?? 0), 0), 0);
+/** And all of them since then: one that fell asleep meanwhile counts from nothing. */
+async function decodedSince(before: readonly number[]): Promise<number> {
+  const since = (await decoded()).map((tokens, shard) => tokens - (tokens < before[shard]! ? 0 : before[shard]!));
+  return since.reduce((sum, tokens) => sum + tokens, 0);
+}
 
 /** Token ids of no meaning, 100 of them. */
 const prompt = (kind: number) => [1, ...Array.from({ length: 99 }, (_, at) => 100 + ((at * 31 + kind * 17) % 900))];
@@ -348,6 +350,17 @@ describe("the response cache", () => {
     const full = long.prompt.length + alone.made;
     expect(spent).toBe(full + joined.length * Math.ceil(full / 10)); // the leader's client pays what it had begun
     expect(await ask(key, { ...long, stream: false })).toMatchObject({ cache: "hit", text: alone.text });
+  });
+
+  test("an answer that is computed anew beside it is not told to those who read along", async () => {
+    const { long, alone } = await aLongOne(await tenant("umbrella-beside"));
+    const key = await tenant("acme-beside");
+    const leader = await send(key, long);
+    const [follower, anew] = await Promise.all([send(key, long), send(key, long, { "cache-control": "no-cache" })]);
+    const headers = [leader, follower, anew].map((response) => response.headers.get("x-sortie-cache"));
+    expect(headers).toEqual(["miss", "hit", "miss"]);
+    const texts = await Promise.all([leader, follower, anew].map(async (response) => said(await response.text())));
+    expect(texts).toEqual([alone.text, alone.text, alone.text]);
   });
 
   test("when all of them leave, it ends", async () => {
