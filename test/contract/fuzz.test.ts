@@ -94,6 +94,7 @@ async function appWithoutEngine() {
     health: new TierHealth(),
     edge: {
       run: async (job: unknown) => ({ ok: true, events: edgeEvents(job) }),
+      stored: async () => null,
       status: async () => ({ loaded: true, exits: [3, 6], active: 0, waiting: 0, decoded_tokens: 0 }),
     },
     origin: {

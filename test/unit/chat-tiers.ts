@@ -86,7 +86,14 @@ const SPENT = {
 
 export function scripted(tiers: Tiers = {}) {
   const { places = 4, hard = false } = tiers;
-  const state = { edge: [] as EdgeJob[], origin: [] as GenerationRequest[], active: 0, most: 0 };
+  const state = {
+    edge: [] as EdgeJob[],
+    origin: [] as GenerationRequest[],
+    stored: [] as GenerationRequest[],
+    handoffs: [] as unknown[],
+    active: 0,
+    most: 0,
+  };
   const waiting: (() => void)[] = [];
   async function* events(job: EdgeJob, signal: AbortSignal): AsyncGenerator<EdgeEvent, void> {
     if (state.active === places) {
@@ -131,11 +138,15 @@ export function scripted(tiers: Tiers = {}) {
     bytesOf: (id: number) => Uint8Array.of(id),
   };
   const deps = {
-    settings: { edgeExits: [3, 6], sharedSystemPrompts: [] },
+    settings: { edgeExits: [3, 6], sharedSystemPrompts: [], handoffs: "auto" },
     responses: null,
     health: new TierHealth(),
     catalogue: { bundle, tokenizer, template: { encode: () => [7, 8] }, router: hard ? ROUTER : null },
     edge: {
+      async stored(request: GenerationRequest) {
+        state.stored.push(request);
+        return { handoff: { positions: 2 }, spared: 1 };
+      },
       async run(job: EdgeJob, signal: AbortSignal) {
         state.edge.push(job);
         if (tiers.edgeFull === true) return { ok: false, reason: "edge-full", message: "full" };
@@ -143,8 +154,9 @@ export function scripted(tiers: Tiers = {}) {
       },
     },
     origin: {
-      async generate(request: GenerationRequest, _: unknown, signal: AbortSignal) {
+      async generate(request: GenerationRequest, handoff: unknown, signal: AbortSignal, spared?: number) {
         state.origin.push(request);
+        state.handoffs.push(handoff && { handoff, spared });
         if (tiers.originDown === true) throw new OriginError("unreachable", "down");
         return tokensOf(request, signal, tiers);
       },

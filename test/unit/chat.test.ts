@@ -110,6 +110,35 @@ describe("gate 3", () => {
   });
 });
 
+describe("a conversation that goes on at the origin", () => {
+  const conversation = [
+    { role: "user", content: "one" },
+    { role: "assistant", content: "two" },
+    { role: "user", content: "three" },
+  ] as const;
+  const asking = (messages: readonly (typeof conversation)[number][]) => ({
+    ...REQUEST,
+    model: "tiny:exit-12",
+    prompts: [{ kind: "messages" as const, messages }],
+  });
+
+  test("is handed over from what its shard has stored", async () => {
+    const { deps, state } = scripted();
+    await read((await chat(deps, memoryAccount().payer, asking(conversation), STAYS)).events);
+    expect(state.stored).toEqual([expect.objectContaining({ exit_layer: 12 })]);
+    expect(state.handoffs).toEqual([{ handoff: { positions: 2 }, spared: 1 }]);
+    expect(state.edge).toEqual([]);
+  });
+
+  test("not its first message, and nothing where handoffs are forbidden", async () => {
+    const { deps, state } = scripted();
+    await read((await chat(deps, memoryAccount().payer, asking(conversation.slice(0, 1)), STAYS)).events);
+    const forbidden = { ...deps, settings: { ...deps.settings, handoffs: "never" as const } };
+    await read((await chat(forbidden, memoryAccount().payer, asking(conversation), STAYS)).events);
+    expect([state.stored, state.handoffs]).toEqual([[], [null, null]]);
+  });
+});
+
 describe("early exit", () => {
   test("is asked of the origin, for the exits that may answer, and not of the edge", async () => {
     const { deps, state } = scripted();

@@ -343,8 +343,8 @@ describe("the response cache", () => {
     expect(joined.map((response) => response.headers.get("x-sortie-cache"))).toEqual(joined.map(() => "hit"));
     gone.abort();
     const texts = await Promise.all(joined.map((response) => response.text()));
-    const { spent } = await drained(gateway, "acme-left");
     const computed = await decodedSince(before);
+    const { spent } = await drained(gateway, "acme-left");
     expect(texts.map(said)).toEqual(joined.map(() => alone.text));
     expect(computed).toBe(alone.made);
     const full = long.prompt.length + alone.made;
