@@ -61,3 +61,27 @@ def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
     answers = [httpx.get(f"{url}/v1/info", headers=headers, timeout=60) for _ in range(6)]
     assert [a.status_code for a in answers] == [200, 401, 401, 401, 401, 401]
     assert json.loads(answers[1].text)["error"]["code"] == "signature_replayed"
+
+
+def test_a_conversation_meets_its_blocks_again(url: str) -> None:
+    """Six prompts asked four times each: whatever replica has one, the same has it again."""
+    from sortie.origin.signing import sign_request
+
+    def cached(number: int) -> int:
+        request = {
+            "request_id": f"r-{number}",
+            "token_ids": [300 + (i * 7 + number) % 500 for i in range(40)],
+            "exit_layer": 3,
+            "max_tokens": 1,
+            "sampling": {"temperature": 0, "seed": 0},
+            "stop_token_ids": [],
+            "cache": {"scope": "acme/0", "shared_tokens": 0},
+        }
+        body = json.dumps(request).encode()
+        headers = sign_request(SECRET.encode(), "POST", "/v1/generate", body)
+        headers |= {"content-type": "application/json", "x-session-id": str(number)}
+        answer = httpx.post(f"{url}/v1/generate", content=body, headers=headers, timeout=60)
+        end = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
+        return end["usage"]["cached_tokens"]
+
+    assert [[cached(number) for _ in range(4)] for number in range(6)] == [[0, 32, 32, 32]] * 6

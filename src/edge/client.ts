@@ -1,4 +1,5 @@
 /** The Worker's client of the pool of edge exits. */
+import { affinityOf } from "../affinity.ts";
 import type { GenerationRequest } from "../generation.ts";
 import { log } from "../log.ts";
 import type { HandoffTarget } from "../origin/handoff-codec.ts";
@@ -16,8 +17,6 @@ import {
 } from "./job.ts";
 import type { StoredState } from "./stored-state.ts";
 
-/** Token ids that pick the shard: turns of one conversation begin alike, so they meet their kvCache again. */
-const AFFINITY_TOKENS = 64;
 /** Host of requests to a shard; never resolved. */
 const SHARD_ORIGIN = "https://edge-exit.local";
 /** Milliseconds for stored state: beyond, the origin has read a prompt of some hundred tokens. */
@@ -99,12 +98,8 @@ export function createEdgeClient(pool: EdgePool): EdgeClient {
 export const shardName = (location: string, fingerprint: string, index: number): string =>
   `${location}/${fingerprint}/${index}`;
 
-/** FNV-like mix of the first token ids: the same beginning reaches the same shard. */
-export function shardOf(tokenIds: readonly number[], shards: number): number {
-  let hash = 0x811c9dc5;
-  for (const id of tokenIds.slice(0, AFFINITY_TOKENS)) hash = Math.imul(hash ^ id, 0x01000193) >>> 0;
-  return hash % shards;
-}
+/** The same beginning reaches the same shard, where its kvCache is. */
+export const shardOf = (tokenIds: readonly number[], shards: number): number => affinityOf(tokenIds) % shards;
 
 async function* edgeEvents(body: ReadableStream<Uint8Array>, target: HandoffTarget): AsyncGenerator<EdgeEvent, void> {
   for await (const frame of readFrames(body)) {

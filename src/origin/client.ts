@@ -2,6 +2,7 @@
  * The Worker's client of an origin that speaks `sortie-origin/1`. Runs in workerd and in Node.
  * Every failure is an `OriginError` with a kind, so that the flow can answer otherwise.
  */
+import { affinityOf } from "../affinity.ts";
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
 import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
@@ -18,6 +19,7 @@ import {
   type OriginInfo,
   originInfoSchema,
   SAFETENSORS_TYPE,
+  SESSION_HEADER,
   SSE_TYPE,
 } from "./protocol.ts";
 import { importSecret, signRequest, utf8 } from "./signing.ts";
@@ -104,12 +106,13 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     method: "GET" | "POST",
     path: string,
     body: Uint8Array<ArrayBuffer>,
-    contentType: string | null,
+    more: Readonly<Record<string, string>>,
   ): Promise<Response> {
     call.expectWithin(timeouts.connectMs, "an answer");
     const parent = options.traceparent?.() ?? null;
     const signed = await signRequest(await key, method, path, body);
     const headers = {
+      ...more,
       ...signed,
       ...(parent !== null && { traceparent: parent }),
       ...(options.fingerprint !== undefined && { [FINGERPRINT_HEADER]: options.fingerprint }),
@@ -117,7 +120,7 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     const response = await call.race(
       send(new URL(path, base).href, {
         method,
-        headers: contentType === null ? headers : { ...headers, "content-type": contentType },
+        headers,
         ...(method === "POST" ? { body } : {}),
         redirect: "manual",
         signal: call.signal,
@@ -137,7 +140,9 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     const call = new Call(timeouts, signal);
     try {
       const started = Date.now();
-      const response = await exchange(call, "POST", GENERATE_PATH, body, contentType);
+      const session = affinityOf(request.token_ids, request.cache?.scope).toString(16);
+      const more = { "content-type": contentType, [SESSION_HEADER]: session };
+      const response = await exchange(call, "POST", GENERATE_PATH, body, more);
       link.moved(body.length, Date.now() - started);
       const isStream = response.headers.get("content-type")?.startsWith(SSE_TYPE) ?? false;
       if (!isStream || response.body === null) throw new OriginError("malformed", "the answer is no event stream");
@@ -167,7 +172,7 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
     async info(signal) {
       const call = new Call(timeouts, signal);
       try {
-        const response = await exchange(call, "GET", INFO_PATH, new Uint8Array(0), null);
+        const response = await exchange(call, "GET", INFO_PATH, new Uint8Array(0), {});
         const parsed = originInfoSchema.safeParse(parseJson(await readBounded(call, response)));
         if (!parsed.success) throw new OriginError("malformed", `${INFO_PATH} is outside the protocol`);
         return parsed.data;

@@ -32,6 +32,9 @@ export const SAFETENSORS_TYPE = "application/vnd.safetensors";
 export const BLOCKS_TYPE = "application/vnd.sortie.blocks";
 export const SSE_TYPE = "text/event-stream";
 
+/** Equal for requests of one tenant whose prompts begin alike: a balancer keeps them where their blocks are (Ray Serve's name). */
+export const SESSION_HEADER = "x-session-id";
+
 /** Bytes of a request. A handoff leaves the edge in one RPC message (at most 32 MiB) and shares 128 MB with the model. */
 export const MAX_BODY_BYTES = 32 * 1024 * 1024;
 /** Bytes of the safetensors header. Holds the ids as JSON: 128 Ki tokens of 7 bytes, and 2 × 256 tensor entries. */

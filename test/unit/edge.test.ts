@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Admission } from "../../src/edge/admission.ts";
 import { bundleSource } from "../../src/edge/bundle-source.ts";
+import { affinityOf } from "../../src/affinity.ts";
 import { shardOf } from "../../src/edge/client.ts";
 import { decodeJsonFrame, encodeFrame, encodeJsonFrame, readFrames, type Frame } from "../../src/edge/frames.ts";
 import { edgeJsonEventSchema, type EdgeJob } from "../../src/edge/job.ts";
@@ -282,4 +283,6 @@ test("the same beginning reaches the same shard, different ones spread", () => {
   expect(shardOf([...long, 1], 8)).toBe(shardOf([...long, 2], 8));
   const shards = new Set(Array.from({ length: 200 }, (_, i) => shardOf([i, 7, 9], 8)));
   expect(shards.size).toBe(8);
+  expect(affinityOf(long, "acme/0")).toBe(affinityOf([...long, 1], "acme/0"));
+  expect(affinityOf(long, "acme/0")).not.toBe(affinityOf(long, "acme-2/0"));
 });

@@ -131,6 +131,22 @@ describe("origin client, good servers", () => {
     expect(seen).toEqual([true, "application/vnd.safetensors", { handoff, request }]);
   });
 
+  it("names what belongs together: one tenant's prompts that begin alike", async () => {
+    const seen: unknown[] = [];
+    const url = await serve((req, res) => {
+      seen.push(req.headers["x-session-id"]);
+      res.writeHead(200, { "content-type": "text/event-stream" }).end(data(end(0)));
+    });
+    const client = createOriginClient({ url, secret: SECRET });
+    const long = Array.from({ length: 64 }, (_, id) => id);
+    const cache = { scope: "acme/0", shared_tokens: 0, continued: false };
+    for (const asked of [long, [...long, 7], [7, ...long]])
+      for await (const _ of await client.generate({ ...request, token_ids: asked, cache }, null));
+    expect(seen[0]).toMatch(/^[0-9a-f]+$/);
+    expect(seen[1]).toBe(seen[0]);
+    expect(seen[2]).not.toBe(seen[0]);
+  });
+
   it("keeps the connection for the next request", async () => {
     const ports = new Set<number | undefined>();
     const url = await serve(async (req, res) => {

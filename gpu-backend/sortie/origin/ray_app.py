@@ -2,8 +2,9 @@
 
     ORIGIN_SECRET=… SORTIE_ORIGIN="--checkpoint DIR --active 32" serve run sortie.origin.ray_app:app
 
-Each replica is the server of `server.py` without its socket. Nonces are kept in one actor, so that what one replica has
-answered no other one answers again. Ray is an optional dependency (requirements-ray.txt).
+Each replica is the server of `server.py` without its socket. Conversations stay on one replica. Nonces are kept in one
+actor, so that what one replica has answered no other one answers again. Ray is an optional dependency
+(requirements-ray.txt).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shlex
 
 import ray
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,6 +34,8 @@ TARGET_REQUESTS = 8
 MAX_REPLICAS = 8
 # Places of a replica are its own bound (503 with retry-after): Ray must not hold requests back before it.
 MAX_ONGOING = 1_000
+# By the header `x-session-id`, which the Worker sends: a conversation meets its blocks again. Without it, any replica.
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 
 @ray.remote(num_cpus=0)
@@ -63,6 +67,7 @@ class Delegated(Response):
 
 @serve.deployment(
     max_ongoing_requests=MAX_ONGOING,
+    request_router_config=RequestRouterConfig(request_router_class=ROUTER),
     autoscaling_config={
         "min_replicas": int(os.environ.get("SORTIE_MIN_REPLICAS", "1")),
         "max_replicas": MAX_REPLICAS,
