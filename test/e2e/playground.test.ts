@@ -7,6 +7,9 @@ import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPag
 
 /** The router hands this one to the origin. */
 const HARD = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
+/** Gate 1 sends it to the origin at once. */
+const FAR =
+  "B points to D, D points to K, K points to T, T points to F, F points to B. Start at B, take four steps. Where are you?";
 /** A token's event takes about 500 bytes. */
 const SLOW_BYTES_PER_SECOND = 4_000;
 
@@ -148,7 +151,7 @@ test.skipIf(noBrowser)(
     process.kill(origin, "SIGSTOP");
     try {
       const { page, verify } = await visit();
-      await page.getByLabel("Prompt").fill(HARD.replace("add 7", "add 6"));
+      await page.getByLabel("Prompt").fill(FAR);
       await page.keyboard.press("Enter");
       const answer = page.locator(".answer.state-done");
       await answer.waitFor();
