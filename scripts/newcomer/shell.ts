@@ -35,7 +35,7 @@ export class Shell {
     const bash = this.#started();
     const end = `end-${randomUUID()}`;
     const from = this.#output.length;
-    const script = join(this.#scratch, end);
+    const script = join(this.#scratch, "command"); // complaints name it: it must not be the mark
     writeFileSync(script, command);
     // Read from a file: programs would share the shell's own input, and change how it is read.
     bash.stdin?.write(`. ${script} < /dev/null\nprintf '%s\\n' ${end}\n`);

@@ -61,6 +61,11 @@ test("a shell keeps what was set, tells failures anywhere in a block, and ends i
     expect(await shell.run("say you", SECOND)).toEqual({ ok: true, output: "hello you\n" });
     expect(await shell.run("echo before\nfalse\necho after", SECOND)).toEqual({ ok: false, output: "before\n" });
     expect((await shell.run("sleep 5", SECOND)).ok).toBe(false);
+    expect(await shell.run("nobody-has-this", SECOND)).toMatchObject({
+      ok: false,
+      output: expect.stringContaining("not found"),
+    });
+    expect((await shell.run('echo "$never_set"', SECOND)).ok).toBe(false);
     const served = await shell.serve("echo ready; sleep 60", (output) => output.includes("ready"), 10 * SECOND);
     expect(served).toMatchObject({ ok: true });
     const { output } = await shell.run("pgrep -g $! sleep", SECOND);
