@@ -68,7 +68,7 @@ export const sortieField = z
     ...narrowingFields,
     early_exit: z.number().gt(0).max(1).nullish().meta({
       description:
-        "At an origin, each token comes from the first exit that gives its most probable token this probability.",
+        "At an origin, each token comes from the first exit that gives its most probable token more than this probability.",
     }),
   })
   .nullish()

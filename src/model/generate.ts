@@ -170,8 +170,8 @@ interface Step {
 }
 
 /**
- * One token at the request's exit; or, with early exit, at the first that is sure enough. What a shallow exit leaves out
- * is filled in when a later token goes deeper.
+ * One token at the request's exit; or, with early exit, at the first whose confidence is strictly above its threshold (1:
+ * none). What a shallow exit leaves out is filled in when a later token goes deeper.
  */
 async function nextStep(
   engine: Engine,
@@ -184,7 +184,7 @@ async function nextStep(
     const threshold = exit < deepest ? decoding?.thresholds[String(exit)] : undefined;
     if (threshold === undefined) continue;
     const logits = await nextLogits(engine, sequence, exit, signal);
-    if (confidenceOf(logits, logSumExp(logits)).top1 >= threshold) return { exit, logits };
+    if (confidenceOf(logits, logSumExp(logits)).top1 > threshold) return { exit, logits };
   }
   return { exit: deepest, logits: await nextLogits(engine, sequence, deepest, signal) };
 }
