@@ -12,7 +12,7 @@ const HELP = `Usage: npm run bench:cache-soak [-- --requests N]
 
 Requests (default 5,000) with prefixes of 512 tokens at exit 3 of models/tiny in workerd, under the flags that bound an
 isolate. More prefixes than its cache of 16 MB holds: blocks are evicted all the time. Prints the heaps of WebAssembly and of
-JavaScript (objects, and array buffers, after a collection) and what the process holds in memory, ten times. Ends with one
+JavaScript (objects, and array buffers) and what the process holds in memory, ten times. Ends with one
 line of JSON.
 `;
 

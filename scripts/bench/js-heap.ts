@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 export interface JsHeap {
-  /** Bytes of objects, after a collection. */
+  /** Bytes of objects. Garbage that is not collected yet counts. */
   readonly objects_bytes: number;
   /** Bytes of array buffers: the blocks' own. */
   readonly buffers_bytes: number;
@@ -13,6 +13,9 @@ const usageSchema = z.object({
   id: z.number(),
   result: z.object({ usedSize: z.number(), backingStorageSize: z.number() }),
 });
+/** Milliseconds for a collection and the sweeping beside it, and how many are asked for. */
+const SWEEP_MS = 400;
+const COLLECTIONS = 3;
 /** Milliseconds for the inspector's answer: it comes between two requests. */
 const TIMEOUT_MS = 20_000;
 
@@ -33,8 +36,11 @@ function usage(socket: WebSocket): Promise<JsHeap> {
   const { promise, resolve, reject } = Promise.withResolvers<JsHeap>();
   const late = setTimeout(() => reject(new Error("the inspector did not answer")), TIMEOUT_MS);
   socket.addEventListener("error", () => reject(new Error("the inspector cannot be reached")));
-  socket.addEventListener("open", () => {
-    socket.send(JSON.stringify({ id: 1, method: "HeapProfiler.collectGarbage" })); // workerd does it, and says nothing
+  socket.addEventListener("open", async () => {
+    for (let at = 0; at < COLLECTIONS; at++) {
+      socket.send(JSON.stringify({ id: 1, method: "HeapProfiler.collectGarbage" })); // workerd does not say whether it does
+      await new Promise((swept) => setTimeout(swept, SWEEP_MS));
+    }
     socket.send(JSON.stringify({ id: 2, method: "Runtime.getHeapUsage" }));
   });
   socket.addEventListener("message", ({ data }) => {
