@@ -4,6 +4,9 @@ import { defineConfig } from "vitest/config";
 /** Projects whose files leave a core to others. */
 const AT_ONCE = new Set(["unit", "golden"]);
 
+/** Milliseconds that a test waits for what comes in the background; vitest's own second is short on a busy machine. */
+const POLL_TIMEOUT = 15_000;
+
 /**
  * One project a folder of test/. `unit` needs nothing built; the others need `npm run build` first.
  * Files that start servers run one after another: the machines that run this have two cores, and a server takes both.
@@ -19,6 +22,7 @@ const project = (name: string, timeout: number) => ({
     include: [`test/${name}/**/*.test.ts`],
     testTimeout: timeout,
     hookTimeout: timeout,
+    expect: { poll: { timeout: POLL_TIMEOUT } },
     maxWorkers: AT_ONCE.has(name) ? 2 : 1,
     sequence: { groupOrder: AT_ONCE.has(name) ? 0 : 1 }, // such groups may not mix
   },

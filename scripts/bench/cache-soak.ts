@@ -12,12 +12,14 @@ const HELP = `Usage: npm run bench:cache-soak [-- --requests N]
 
 Requests (default 5,000) with prefixes of 512 tokens at exit 3 of models/tiny in workerd, under the flags that bound an
 isolate. More prefixes than its cache of 16 MB holds: blocks are evicted all the time. Prints the heaps of WebAssembly and of
-JavaScript (objects, and array buffers) and what the process holds in memory, ten times. Ends with one
-line of JSON.
+JavaScript (objects, and array buffers: the least and the most of ten readings) and what the process holds in memory, ten times.
+Ends with one line of JSON.
 `;
 
 process.env["MINIFLARE_WORKERD_V8_FLAGS"] = "--wasm-max-mem-pages=1600 --max-old-space-size=100";
 const STEPS = 10;
+/** Readings of JavaScript's heap within a step: array buffers come and go with V8's collections. */
+const READINGS = 10;
 const SOAK = { exit: 3, system: 512, prefixes: 24, maxBytes: 16e6 };
 
 function options(): { requests: number } | null {
@@ -43,26 +45,44 @@ function residentBytes(): number {
   return own.reduce((sum, text) => sum + 1_024 * Number(/VmRSS:\s+(\d+)/.exec(text)?.[1] ?? 0), 0);
 }
 
+type SoakState = PrefixCache["state"] & { readonly heap_bytes: number };
+
 async function run({ requests }: { requests: number }): Promise<void> {
   const { bundle } = await tiny();
   const worker = await startEngineWorker(bundle, true);
   try {
     await worker.call<LoadResult>("/load", { exits: [SOAK.exit] });
     const rows = [];
-    const each = Math.ceil(requests / STEPS);
+    const each = Math.ceil(requests / STEPS / READINGS);
+    let from = 0;
     for (let step = 0; step < STEPS; step++) {
-      const body = { ...SOAK, requests: each, from: step * each };
-      const state = await worker.call<PrefixCache["state"] & { heap_bytes: number }>("/soak", body);
-      rows.push({ requests: (step + 1) * each, ...state, ...(await worker.jsHeap()), resident_bytes: residentBytes() });
-      process.stderr.write(`${(step + 1) * each} requests\n`);
+      const buffers: number[] = [];
+      const objects: number[] = [];
+      let state: SoakState | null = null;
+      for (let reading = 0; reading < READINGS; reading++, from += each) {
+        state = await worker.call<SoakState>("/soak", { ...SOAK, requests: each, from });
+        const { objects_bytes, buffers_bytes } = await worker.jsHeap();
+        objects.push(objects_bytes);
+        buffers.push(buffers_bytes);
+      }
+      rows.push({
+        requests: from,
+        ...state!,
+        objects_bytes: Math.max(...objects),
+        least_buffers_bytes: Math.min(...buffers),
+        most_buffers_bytes: Math.max(...buffers),
+        resident_bytes: residentBytes(),
+      });
+      process.stderr.write(`${from} requests\n`);
     }
     console.log(
       table(
         [
           "requests",
           "WebAssembly heap",
-          "JavaScript objects",
-          "array buffers",
+          "JavaScript objects, most",
+          "array buffers, least",
+          "most",
           "resident",
           "blocks",
           "their bytes",
@@ -72,7 +92,8 @@ async function run({ requests }: { requests: number }): Promise<void> {
           `${row.requests}`,
           megabytes(row.heap_bytes),
           megabytes(row.objects_bytes),
-          megabytes(row.buffers_bytes),
+          megabytes(row.least_buffers_bytes),
+          megabytes(row.most_buffers_bytes),
           megabytes(row.resident_bytes),
           `${row.blocks}`,
           megabytes(row.bytes),
