@@ -7,7 +7,7 @@ import { promptFeatures, type Features } from "../../src/policy/text-features.ts
 import { dense, fitCalibrated, quantise, type Fitted } from "./fit.ts";
 import type { Sample } from "./labels.ts";
 
-/** 16,384 buckets × 4 exits are 64 kB: a few thousand n-grams collide seldom. */
+/** 16,384 buckets × 4 exits are 64 kB: a few thousand words and pairs collide seldom. */
 export const BUCKETS = 16_384;
 /** Ridge penalties tried: rows are few against weights. */
 const PENALTIES = [1e-4, 3e-4, 1e-3, 3e-3] as const;

@@ -91,7 +91,7 @@ export const explanationSchema = z.strictObject({
         score: probability.meta({ description: "Chance that this exit's answer is as good as the deepest exit's." }),
         features: z
           .array(z.strictObject({ feature: z.string(), logit: z.number() }))
-          .meta({ description: "What moves the score most. `~` marks character n-grams, `role|` earlier turns." }),
+          .meta({ description: "What moves the score most: words, pairs, counts. `role|` marks earlier turns." }),
       }),
     )
     .meta({ description: "Gate 1's; empty without calibration." }),
