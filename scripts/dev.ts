@@ -12,6 +12,7 @@ import { BUNDLE } from "./checkpoint.ts";
 import { type Child, killAll, start, stopAll } from "./dev/children.ts";
 import { tracedOptions } from "./dev/traced-config.ts";
 import { warmUp } from "./dev/warm-up.ts";
+import { DEMO_KEY } from "./dev/demo-key.ts";
 import { adminClient } from "./tenants/admin-client.ts";
 import { readTenantsFile } from "./tenants/file.ts";
 import { describeBudget } from "./tenants/text.ts";
@@ -20,7 +21,6 @@ const DEFAULT_PORT = 8787;
 /** What is applied: the tenant of the demo key. */
 const TENANTS = "tenants.example.toml";
 const DEMO_TENANT = "demo";
-const DEMO_KEY = "sk-sortie-demo-local";
 const BIN = join(import.meta.dirname, "..", "node_modules", ".bin");
 
 const HELP = `npm run dev [-- options]

@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { start, stopAll } from "./dev/children.ts";
+import { DEMO_KEY } from "./dev/demo-key.ts";
 import { freePort } from "./dev/free-port.ts";
 import { findCollector, startCollector } from "./trace/collector.ts";
 import { startReceiver } from "./trace/receiver.ts";
 import { drawn, ESCALATED_PROMPT, faults, spansOf } from "./trace/tree.ts";
 
-/** The key of `npm run dev`. */
-const DEMO_KEY = "sk-sortie-demo-local";
 /** Spans leave when an invocation ends; a collector sends them on in batches. */
 const PATIENCE_MS = 20_000;
 /** Without a new span for so long, all have come. */

@@ -1,5 +1,6 @@
 /** What the platform binds to the Worker, and the settings read from it. A leaf. */
 import { z } from "zod";
+import { STATE_DTYPES } from "./state-dtype.ts";
 
 /** Bindings of wrangler.toml. Variables are strings as the platform gives them; read them through {@link settings}. */
 export interface Env {
@@ -159,7 +160,7 @@ const environmentSchema = z
     LOG_TEXT: z.enum(["", "on"], 'must be "on", or empty').default(""),
     PLAYGROUND_KEY: z.string().default(""),
     BLOCK_CACHE_MB: z.coerce.number().min(0).max(MAX_BLOCK_CACHE_MB).default(BLOCK_CACHE_MB),
-    BLOCK_DTYPE: z.enum(["F32", "F16", "I8"]).default("F32"),
+    BLOCK_DTYPE: z.enum(STATE_DTYPES).default("F32"),
     SHARED_SYSTEM_PROMPTS: z
       .string()
       .default("")
@@ -168,7 +169,7 @@ const environmentSchema = z
         error: "must be SHA-256 digests in lower-case hexadecimal, separated by commas",
       }),
     RESPONSE_TTL_SECONDS: z.coerce.number().min(1).max(MAX_RESPONSE_TTL_SECONDS).default(RESPONSE_TTL_SECONDS),
-    HANDOFF_DTYPE: z.enum(["F32", "F16", "I8"]).default("F32"),
+    HANDOFF_DTYPE: z.enum(STATE_DTYPES).default("F32"),
     HANDOFFS: z.enum(["auto", "always", "never"]).default("auto"),
     LEASE_SECONDS: z.coerce.number().min(MIN_LEASE_SECONDS).max(MAX_LEASE_SECONDS).default(LEASE_SECONDS),
   })

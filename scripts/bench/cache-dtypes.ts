@@ -1,12 +1,11 @@
 /** `npm run bench:cache-dtypes`: what smaller blocks and handoffs cost in accuracy. */
 import { parseArgs } from "node:util";
-import { BLOCK_DTYPES, type BlockDtype } from "../../src/cache/block-codec.ts";
-import type { WireDtype } from "../../src/origin/wire-tensors.ts";
 import { Conversations } from "../../test/golden/conversations.ts";
 import { Comparison } from "../../test/golden/engine-compare.ts";
 import { goldenModel } from "../../test/golden/engine-model.ts";
 import { positive, runBench } from "./options.ts";
 import { table } from "./report.ts";
+import { STATE_DTYPES, type StateDtype } from "../../src/state-dtype.ts";
 
 const HELP = `Usage: npm run bench:cache-dtypes [-- --conversations N]
 
@@ -21,8 +20,8 @@ const TOKENS = 32;
 const PROMPTS = 200;
 
 /** Types of blocks, and of handoffs. */
-const PAIRS: readonly (readonly [BlockDtype, WireDtype])[] = [
-  ...BLOCK_DTYPES.map((blocks) => [blocks, "F32"] as const),
+const PAIRS: readonly (readonly [StateDtype, StateDtype])[] = [
+  ...STATE_DTYPES.map((blocks) => [blocks, "F32"] as const),
   ["F32", "F16"],
   ["F32", "I8"],
 ];

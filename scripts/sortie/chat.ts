@@ -5,6 +5,7 @@ import { saved, tokensByExit, tokensPerSecond, type Answer } from "../../web/cli
 import { ask } from "../../web/client/ask.ts";
 import { verdictText } from "../../web/client/route.ts";
 import type { Message } from "../../web/client/wire.ts";
+import { DEMO_KEY } from "../dev/demo-key.ts";
 
 const HELP = `npx sortie chat [options] [PROMPT]
 
@@ -14,7 +15,7 @@ Without PROMPT it goes on until Ctrl-D. Ctrl-C stops an answer.
   --model ID      default tiny; tiny:exit-6, tiny:auto@0.95, …
   --help          this text
 
-The key is read from SORTIE_API_KEY; a local deployment has sk-sortie-demo-local.`;
+The key is read from SORTIE_API_KEY; a local deployment has ${DEMO_KEY}.`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,7 +25,7 @@ const { values, positionals } = parseArgs({
     help: { type: "boolean", default: false },
   },
 });
-const key = process.env["SORTIE_API_KEY"] ?? "sk-sortie-demo-local";
+const key = process.env["SORTIE_API_KEY"] ?? DEMO_KEY;
 
 /** Colours by exit, in the order in which they appear. */
 const COLOURS = ["green", "cyan", "magenta", "red", "yellow"] as const;

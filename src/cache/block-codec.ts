@@ -14,10 +14,7 @@ import { fromHex, sha256, toHex } from "../bytes.ts";
 import { floatsOf, halvesOf } from "../float16.ts";
 import { fromInt8, toInt8 } from "../int8-rows.ts";
 import { BLOCK_TOKENS, type SegmentRows } from "../model/segment-state.ts";
-
-/** How values are stored. F32 is exact. */
-export const BLOCK_DTYPES = ["F32", "F16", "I8"] as const;
-export type BlockDtype = (typeof BLOCK_DTYPES)[number];
+import { STATE_DTYPES, type StateDtype } from "../state-dtype.ts";
 
 /** What is known of a block's size before it is seen. */
 export interface BlockShape {
@@ -33,7 +30,7 @@ export interface BlockShape {
 
 /** A block in memory. */
 export interface PackedBlock {
-  readonly dtype: BlockDtype;
+  readonly dtype: StateDtype;
   readonly payload: Uint8Array<ArrayBuffer>;
 }
 
@@ -54,7 +51,7 @@ const DIGEST_AT = 48;
 export const HEADER_BYTES = 80;
 
 /** Bytes of a block's payload. */
-export function payloadBytes({ width, heads, headDim, layers }: BlockShape, dtype: BlockDtype): number {
+export function payloadBytes({ width, heads, headDim, layers }: BlockShape, dtype: StateDtype): number {
   const values = heads * headDim;
   const [hidden, part] = {
     F32: [4 * width, 4 * values],
@@ -68,7 +65,7 @@ export function payloadBytes({ width, heads, headDim, layers }: BlockShape, dtyp
 export function packBlock(
   rows: SegmentRows & { readonly hidden: Float32Array },
   shape: BlockShape,
-  dtype: BlockDtype,
+  dtype: StateDtype,
 ): PackedBlock {
   const payload = new Uint8Array(payloadBytes(shape, dtype));
   let offset = 0;
@@ -135,7 +132,7 @@ export function unpackBlock({ dtype, payload }: PackedBlock, shape: BlockShape):
 export async function sealBlock({ dtype, payload }: PackedBlock, label: BlockLabel): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(HEADER_BYTES + payload.length);
   bytes.set(MAGIC);
-  bytes[DTYPE_AT] = BLOCK_DTYPES.indexOf(dtype);
+  bytes[DTYPE_AT] = STATE_DTYPES.indexOf(dtype);
   new DataView(bytes.buffer).setUint32(LAYER_AT, label.lastLayer, true);
   bytes.set(fromHex(label.key), KEY_AT);
   bytes.set(payload, HEADER_BYTES);
@@ -144,8 +141,8 @@ export async function sealBlock({ dtype, payload }: PackedBlock, label: BlockLab
 }
 
 /** How a sealed block says that it is stored; null when there is no header. */
-export function sealedDtype(bytes: Uint8Array): BlockDtype | null {
-  return BLOCK_DTYPES[bytes[DTYPE_AT] ?? BLOCK_DTYPES.length] ?? null;
+export function sealedDtype(bytes: Uint8Array): StateDtype | null {
+  return STATE_DTYPES[bytes[DTYPE_AT] ?? STATE_DTYPES.length] ?? null;
 }
 
 /** Which block sealed bytes claim to be. */

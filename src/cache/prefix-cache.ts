@@ -6,17 +6,10 @@ import type { CacheScope } from "../generation.ts";
 import type { Bundle } from "../model/bundle.ts";
 import { BLOCK_TOKENS } from "../model/segment-state.ts";
 import type { Sequence } from "../model/sequence.ts";
-import {
-  type BlockDtype,
-  type BlockShape,
-  openBlock,
-  packBlock,
-  type PackedBlock,
-  sealBlock,
-  unpackBlock,
-} from "./block-codec.ts";
+import { type BlockShape, openBlock, packBlock, type PackedBlock, sealBlock, unpackBlock } from "./block-codec.ts";
 import { type BlockKey, blockKeys, blockName } from "./block-keys.ts";
 import { ByteLru } from "./byte-lru.ts";
+import type { StateDtype } from "../state-dtype.ts";
 
 /** One block of one segment, as stores are asked for it. */
 export interface BlockRef extends BlockKey {
@@ -46,7 +39,7 @@ export interface PrefixCacheOptions {
   /** Milliseconds after which a block is computed anew. */
   readonly ttlMs: number;
   /** How blocks are stored. F32 changes no answer. */
-  readonly dtype: BlockDtype;
+  readonly dtype: StateDtype;
   /** Default `Date.now`. */
   readonly now?: () => number;
 }
@@ -54,7 +47,7 @@ export interface PrefixCacheOptions {
 export class PrefixCache {
   readonly bundle: Bundle;
   readonly #memory: ByteLru<PackedBlock>;
-  readonly #dtype: BlockDtype;
+  readonly #dtype: StateDtype;
 
   constructor({ bundle, maxBytes, ttlMs, dtype, now }: PrefixCacheOptions) {
     this.bundle = bundle;

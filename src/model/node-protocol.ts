@@ -10,6 +10,7 @@ import {
   HandoffError,
   type HandoffFault,
 } from "./errors.ts";
+import type { StateDtype } from "../state-dtype.ts";
 
 /** `workerData` of the thread. */
 export interface ThreadOptions {
@@ -18,7 +19,7 @@ export interface ThreadOptions {
   readonly threads: number | null;
   readonly foreignNumerics: readonly Numerics[];
   /** null: every prompt is read anew. */
-  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: "F32" | "F16" | "I8" } | null;
+  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: StateDtype } | null;
 }
 
 /** A block of one segment, as the cache of the thread names it. */

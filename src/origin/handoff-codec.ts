@@ -22,9 +22,8 @@ import {
   readInts,
   SCALES_SUFFIX,
   stateTensors,
-  WIRE_DTYPES,
-  type WireDtype,
 } from "./wire-tensors.ts";
+import { STATE_DTYPES, type StateDtype } from "../state-dtype.ts";
 
 /** What a receiver can resume: its own checkpoint's shape. */
 export interface HandoffTarget {
@@ -69,7 +68,7 @@ export interface DecodedHandoff {
 
 /** How a handoff is written. F32 resumes exactly, F16 halves the bytes, I8 takes about a third. */
 export interface WireFormat {
-  readonly dtype: WireDtype;
+  readonly dtype: StateDtype;
   /** Hkv: in I8 each head of a token has a scale. */
   readonly kvHeads: number;
 }
@@ -167,7 +166,7 @@ export function decodeHandoff(body: Uint8Array, target: HandoffTarget): DecodedH
   }
   const { hiddenSize, kvSize, kvHeads } = target;
   for (const name of hiddenNames) checkTensor(find(tensors, name), positions, hiddenSize, ["F16", "F32"]);
-  for (const name of stateNames) checkTensor(find(tensors, name), positions, kvSize, WIRE_DTYPES);
+  for (const name of stateNames) checkTensor(find(tensors, name), positions, kvSize, STATE_DTYPES);
   for (const name of scaleNames) checkTensor(find(tensors, name), positions, kvHeads, ["F32"]);
   const floats = (name: string): Float32Array =>
     readFloats(find(tensors, name), tensors.get(name + SCALES_SUFFIX) ?? null);

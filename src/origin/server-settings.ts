@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { STATE_DTYPES, type StateDtype } from "../state-dtype.ts";
 
 /** Answers interleaved at once: with more, each token waits for all others. */
 const DEFAULT_ACTIVE = "8";
@@ -11,8 +12,6 @@ const DEFAULT_QUEUE = "32";
 const DEFAULT_CACHE_MB = "512";
 /** Seconds after which a block is computed anew. */
 const CACHE_TTL_SECONDS = 3_600;
-const CACHE_DTYPES = ["F32", "F16", "I8"] as const;
-type CacheDtype = (typeof CACHE_DTYPES)[number];
 /** Characters of ORIGIN_SECRET: 16 random characters are beyond guessing. */
 const MIN_SECRET_LENGTH = 16;
 
@@ -40,7 +39,7 @@ export interface ServerSettings {
   /** null: the engine's default. */
   readonly threads: number | null;
   /** null: no prefix cache. */
-  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: CacheDtype } | null;
+  readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: StateDtype } | null;
   readonly secret: string;
 }
 
@@ -57,7 +56,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     active: { ...string, default: DEFAULT_ACTIVE },
     queue: { ...string, default: DEFAULT_QUEUE },
     "cache-mb": { ...string, default: DEFAULT_CACHE_MB },
-    "cache-dtype": { ...string, default: CACHE_DTYPES[0] },
+    "cache-dtype": { ...string, default: STATE_DTYPES[0] },
     threads: string,
     help: { type: "boolean", default: false },
   });
@@ -86,8 +85,8 @@ export function readSettings(args: string[], secret: string | undefined): Server
 }
 
 function cacheOf(megabytes: number, name: string): ServerSettings["cache"] {
-  const dtype = CACHE_DTYPES.find((known) => known === name);
-  if (dtype === undefined) throw new UsageError(`--cache-dtype is one of ${CACHE_DTYPES.join(", ")}.`);
+  const dtype = STATE_DTYPES.find((known) => known === name);
+  if (dtype === undefined) throw new UsageError(`--cache-dtype is one of ${STATE_DTYPES.join(", ")}.`);
   return megabytes === 0 ? null : { maxBytes: megabytes * 1e6, ttlMs: CACHE_TTL_SECONDS * 1_000, dtype };
 }
 

@@ -1,12 +1,9 @@
 /** Typed arrays ⇄ the bytes of one safetensors tensor. */
 import { floatsOf, halvesOf } from "../float16.ts";
 import { fromInt8, toInt8 } from "../int8-rows.ts";
+import type { StateDtype } from "../state-dtype.ts";
 import { HandoffRefusal, malformed } from "./handoff-refusal.ts";
 import type { TensorEntry } from "./safetensors.ts";
-
-/** How keys and values travel. Hidden states are F32 in F32, otherwise F16. */
-export const WIRE_DTYPES = ["F32", "F16", "I8"] as const;
-export type WireDtype = (typeof WIRE_DTYPES)[number];
 
 /** Of the tensor of an I8 tensor's scales. */
 export const SCALES_SUFFIX = ".scale";
@@ -26,7 +23,7 @@ export function stateTensors(
   name: string,
   values: Float32Array,
   rows: number,
-  { dtype, kvHeads }: { readonly dtype: WireDtype; readonly kvHeads: number },
+  { dtype, kvHeads }: { readonly dtype: StateDtype; readonly kvHeads: number },
 ): TensorEntry[] {
   if (dtype !== "I8") return [floatTensor(name, values, rows, dtype)];
   const columns = values.length / rows;
@@ -46,7 +43,7 @@ export function readInts(tensor: TensorEntry): Int32Array {
 }
 
 /** @throws {HandoffRefusal} unless the tensor is `[rows, columns]` of one of the dtypes. */
-export function checkTensor(tensor: TensorEntry, rows: number, columns: number, dtypes: readonly WireDtype[]): void {
+export function checkTensor(tensor: TensorEntry, rows: number, columns: number, dtypes: readonly StateDtype[]): void {
   if (!dtypes.some((dtype) => dtype === tensor.dtype)) {
     throw new HandoffRefusal("handoff_dtype_unsupported", `${tensor.name} is ${tensor.dtype}`);
   }

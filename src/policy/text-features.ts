@@ -3,6 +3,7 @@
  * Numbers are kept as shapes (`#`, `##`), because what matters is how many digits, not which.
  */
 import type { Message } from "../conversation.ts";
+import { FNV_OFFSET, hash32 } from "../fnv.ts";
 
 /** Euclidean length of everything before the last turn of the user, whose own is 1: the question dominates. */
 const EARLIER_WEIGHT = 0.25;
@@ -13,14 +14,6 @@ const MAX_TURN_CHARS = 4096;
 const MAX_EARLIER_CHARS = 2048;
 const WORD = /[\p{L}\p{M}']+|\p{N}+|[^\s\p{L}\p{M}\p{N}]/gu;
 const DIGIT = /\p{N}/gu;
-const FNV_OFFSET = 0x811c9dc5;
-const FNV_PRIME = 0x01000193;
-
-/** FNV-1a over UTF-16 code units, 32 bits (http://www.isthe.com/chongo/tech/comp/fnv/), going on from `hash`. */
-export function hash32(text: string, hash = FNV_OFFSET): number {
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
-  return hash >>> 0;
-}
 
 /** Lower-cased words, number shapes and punctuation, in order. */
 export function words(text: string): string[] {

@@ -14,7 +14,6 @@ import type { Handoff } from "../../src/handoff.ts";
 import { type NodeEngine, startNodeEngine } from "../../src/model/node-client.ts";
 import { createOriginClient, type OriginClient } from "../../src/origin/client.ts";
 import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
-import type { WireDtype } from "../../src/origin/wire-tensors.ts";
 import {
   MAX_BODY_BYTES,
   METRIC_CAPACITY,
@@ -27,6 +26,7 @@ import { NEAR_TIE_NATS } from "../golden/engine-compare.ts";
 import { describeCache } from "./origin-cache-cases.ts";
 import { describeTraces } from "./origin-trace-cases.ts";
 import { BUNDLE, greedy, originsUnderTest, type OriginUnderTest, type Token, tokensOf } from "./origin-harness.ts";
+import type { StateDtype } from "../../src/state-dtype.ts";
 
 /** Cancelled answers, the best of which counts: tokens go on until the server sees the connection closed. */
 const CANCELS = 5;
@@ -185,7 +185,7 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
     it("resumes to the tokens that token ids give", async () => {
       const wanted = tokensOf(await answer(asking()));
       const failures: unknown[] = [];
-      const strict = (dtype: WireDtype) =>
+      const strict = (dtype: StateDtype) =>
         createOriginClient({
           url: origin.url,
           secret: origin.secret,

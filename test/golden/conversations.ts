@@ -2,15 +2,14 @@
 import { cachedGenerate } from "../../src/cache/cached-generation.ts";
 import type { BlockRef } from "../../src/cache/prefix-cache.ts";
 import { blockName } from "../../src/cache/block-keys.ts";
-import type { BlockDtype } from "../../src/cache/block-codec.ts";
 import { type BlockSource, PrefixCache } from "../../src/cache/prefix-cache.ts";
 import type { GenerationRequest } from "../../src/generation.ts";
 import type { Engine } from "../../src/model/engine.ts";
 import { Sequence } from "../../src/model/sequence.ts";
 import { decodeHandoff, encodeHandoff, handoffTarget, type WireFormat } from "../../src/origin/handoff-codec.ts";
-import type { WireDtype } from "../../src/origin/wire-tensors.ts";
 import { type GreedyToken, greedyRun } from "./engine-compare.ts";
 import { type GoldenModel, greedyRequest } from "./engine-model.ts";
+import type { StateDtype } from "../../src/state-dtype.ts";
 
 const never = new AbortController().signal;
 /** Room for some conversations: eviction is part of the test. */
@@ -48,7 +47,7 @@ export class Conversations {
   cached = 0;
 
   /** @param dtype of blocks. @param wire of handoffs */
-  constructor(engine: Engine, model: GoldenModel, dtype: BlockDtype, wire: WireDtype, seed: number) {
+  constructor(engine: Engine, model: GoldenModel, dtype: StateDtype, wire: StateDtype, seed: number) {
     this.#wire = { dtype: wire, kvHeads: engine.bundle.shape.kv_heads };
     this.#engine = engine;
     this.#model = model;

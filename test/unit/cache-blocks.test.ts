@@ -4,7 +4,6 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  BLOCK_DTYPES,
   type BlockShape,
   HEADER_BYTES,
   openBlock,
@@ -15,6 +14,7 @@ import {
 } from "../../src/cache/block-codec.ts";
 import { blockKeys, blockName, SHARED_SCOPE } from "../../src/cache/block-keys.ts";
 import { ByteLru } from "../../src/cache/byte-lru.ts";
+import { STATE_DTYPES } from "../../src/state-dtype.ts";
 
 const MAKER = { fingerprint: "0123456789abcdef", numerics: "w8a8" } as const;
 const owner = (scope: string, shared_tokens = 0) => ({ scope, shared_tokens });
@@ -74,7 +74,7 @@ const blockArbitrary = fc.record({
 const LABEL = { key: "ab".repeat(32), lastLayer: 3 };
 
 describe("bytes", () => {
-  test.each(BLOCK_DTYPES)("%s: what is packed is unpacked, within what the type can hold", async (dtype) => {
+  test.each(STATE_DTYPES)("%s: what is packed is unpacked, within what the type can hold", async (dtype) => {
     await fc.assert(
       fc.asyncProperty(blockArbitrary, async (rows) => {
         const packed = packBlock(rows, SHAPE, dtype);
@@ -128,7 +128,7 @@ describe("bytes", () => {
     const { shape, label, rows } = fixture;
     const floats = (values: readonly number[]) => Float32Array.from(values);
     const block = { hidden: floats(rows.hidden), keys: rows.keys.map(floats), values: rows.values.map(floats) };
-    for (const dtype of BLOCK_DTYPES) {
+    for (const dtype of STATE_DTYPES) {
       const sealed = await sealBlock(packBlock(block, shape, dtype), label);
       expect(Buffer.from(sealed).toString("base64")).toBe(fixture.sealed[dtype]);
       expect(sealed.length).toBe(HEADER_BYTES + payloadBytes(shape, dtype));

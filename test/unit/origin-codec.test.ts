@@ -6,7 +6,7 @@ import { decodeHandoff, encodeHandoff, handoffBytes, type HandoffTarget } from "
 import { HandoffRefusal } from "../../src/origin/handoff-refusal.ts";
 import { HANDOFF_REFUSAL_CODES, MAX_HEADER_BYTES } from "../../src/origin/protocol.ts";
 import { readSafetensors, SafetensorsError, type TensorEntry, writeSafetensors } from "../../src/origin/safetensors.ts";
-import { WIRE_DTYPES } from "../../src/origin/wire-tensors.ts";
+import { STATE_DTYPES } from "../../src/state-dtype.ts";
 
 const VOCAB = 4096;
 const FINGERPRINT = "0123456789abcdef";
@@ -210,7 +210,7 @@ describe("handoff codec", () => {
 
   it("says beforehand how many bytes its tensors will take", () => {
     fc.assert(
-      fc.property(cases, fc.constantFrom(...WIRE_DTYPES), ({ handoff, request, target }, dtype) => {
+      fc.property(cases, fc.constantFrom(...STATE_DTYPES), ({ handoff, request, target }, dtype) => {
         const format = { dtype, kvHeads: target.kvHeads };
         const body = encodeHandoff(handoff, request, format);
         expect(handoffBytes(handoff, request, format)).toBe(body.length - headerEnd(body));

@@ -8,7 +8,7 @@ import { type GenerationRequest, samplingSchema } from "../../src/generation.ts"
 import type { Handoff } from "../../src/handoff.ts";
 import { sample } from "../../src/model/sampler.ts";
 import { encodeHandoff } from "../../src/origin/handoff-codec.ts";
-import { WIRE_DTYPES } from "../../src/origin/wire-tensors.ts";
+import { STATE_DTYPES } from "../../src/state-dtype.ts";
 
 const FIXTURES = join(import.meta.dirname, "..", "contract", "fixtures");
 const VOCABULARY = 40;
@@ -68,7 +68,7 @@ it("the bytes of a handoff", async () => {
     pastK: [rows(100, 4), rows(200, 4)],
     pastV: [rows(300, 4), rows(400, 4)],
   };
-  const lines = WIRE_DTYPES.map((dtype) => {
+  const lines = STATE_DTYPES.map((dtype) => {
     const body = Buffer.from(encodeHandoff(handoff, request, { dtype, kvHeads: 2 })).toString("base64");
     const hidden = Array.from(handoff.hiddenState);
     const inner = Array.from(handoff.innerHidden.get(1)!);
