@@ -29,7 +29,7 @@ export function bareProductsGraph(matrices: readonly Matrix[], weights: WeightFi
         `${i}.${from}`,
         "uint8",
         [matrix.inputs, to - from],
-        quantise(matrix, from, to).weights,
+        () => quantise(matrix, from, to).weights,
       );
       return graph.op("MatMulInteger", [inputs.get(matrix.inputs)!, name, zero, zero]);
     }),

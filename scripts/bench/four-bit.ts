@@ -44,8 +44,9 @@ export function fourBit(): Numerics {
       const pieces = cut(matrix.outputs, widest).map(([from, to], i) => {
         const { values, scales } = quantise(matrix, from, to);
         const dims = [to - from, matrix.inputs / BLOCK, BLOCK * BYTES];
-        const weights = graph.weight(`${name}.${i}`, "uint8", dims, values);
-        return { from, to, weights, scales: graph.weight(`${name}.${i}.scales`, "float32", [scales.length], scales) };
+        const weights = graph.weight(`${name}.${i}`, "uint8", dims, () => values);
+        const factors = graph.weight(`${name}.${i}.scales`, "float32", [scales.length], () => scales);
+        return { from, to, weights, scales: factors };
       });
       const stored = { outputs: matrix.outputs, pieces };
       matrices.set(stored, matrix);
@@ -81,7 +82,7 @@ export function fourBit(): Numerics {
 /** Embeddings from 8-bit columns of their own: a product's 4-bit blocks cannot be looked up by token. */
 function lookup(graph: GraphBuilder, matrix: Matrix, ids: string): string {
   const pieces = cut(matrix.outputs, Math.floor(MAX_FILE_BYTES / matrix.inputs)).map(([from, to], i) => {
-    const values = new Uint8Array(matrix.inputs * (to - from));
+    const values = () => new Uint8Array(matrix.inputs * (to - from));
     return { from, to, weights: graph.weight(`lookup.${i}`, "uint8", [matrix.inputs, to - from], values), scales: "" };
   });
   const columns = gatherColumns(graph, { outputs: matrix.outputs, pieces }, ids, "uint8"); // [K, B, T]

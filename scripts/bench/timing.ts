@@ -27,15 +27,16 @@ const IDS = 200;
 /** A prompt read and tokens decoded after it, one at a time with their logits; sampling is not part of it. */
 export async function timeEngine(engine: Engine, options: EngineTimingOptions, clock: Clock): Promise<EngineTiming> {
   const { exit, context, tokens } = options;
-  const sequence = engine.newSequence(Array.from({ length: context + tokens }, (_, at) => FIRST_ID + (at % IDS)));
+  const id = (at: number): number => FIRST_ID + (at % IDS);
+  const sequence = engine.newSequence(Array.from({ length: context }, (_, at) => id(at)));
   const started = await clock();
   await engine.advance(sequence, exit, context);
   const prefilled = await clock();
   await engine.logits(sequence, exit, [context - 1]);
   const first = await clock();
-  for (let n = context + 1; n <= context + tokens; n++) {
-    await engine.advance(sequence, exit, n);
-    await engine.logits(sequence, exit, [n - 1]);
+  for (let n = context; n < context + tokens; n++) {
+    sequence.append([id(n)]);
+    await engine.next(sequence, exit);
   }
   const ended = await clock();
   return {

@@ -8,12 +8,13 @@ import { configFile, routerFile, tokenizerFile, type CopiedFile } from "./copied
 import { fingerprint } from "./fingerprint.ts";
 import { float32 } from "./float32.ts";
 import type { Numerics } from "./numerics.ts";
-import { WeightFiles } from "./onnx/weights.ts";
+import { type Places, WeightFiles, WrittenWeights } from "./onnx/weights.ts";
 import { rimGraph } from "./rim.ts";
 import { Safetensors } from "./safetensors.ts";
 import { segmentGraph } from "./segment.ts";
 import { assertAllUsed } from "./tensors.ts";
 import { w8a8 } from "./w8a8.ts";
+import { wholeGraph } from "./whole.ts";
 
 export interface ExportOptions extends ConfigOptions {
   /** Folder of a Hugging Face checkpoint. */
@@ -40,8 +41,13 @@ function writeFile(folder: string, path: string, bytes: Uint8Array): BundleFile 
 }
 
 /** One graph and its weight files under a common prefix. */
-function writeGraph(folder: string, prefix: string, build: (weights: WeightFiles) => Uint8Array): BundleGraph {
-  const weights = new WeightFiles(folder, prefix);
+function writeGraph(
+  folder: string,
+  prefix: string,
+  places: Places,
+  build: (weights: WeightFiles) => Uint8Array,
+): BundleGraph {
+  const weights = new WeightFiles(folder, prefix, places);
   const graph = writeFile(folder, `${prefix}.onnx`, build(weights));
   return { graph, weights: weights.finish() };
 }
@@ -62,7 +68,7 @@ function clear(folder: string): void {
 export function bundleFiles(bundle: Bundle): BundleFile[] {
   const graphs = [bundle.rim, ...bundle.segments].flatMap((part) => [part.graph, ...part.weights]);
   const { tokenizer, config } = bundle.tokenizer;
-  return [...graphs, tokenizer, config, ...(bundle.router === undefined ? [] : [bundle.router])];
+  return [...graphs, bundle.whole, tokenizer, config, ...(bundle.router === undefined ? [] : [bundle.router])];
 }
 
 function shapeOf(model: Checkpoint): Bundle["shape"] {
@@ -91,16 +97,18 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
   clear(out);
 
   const total = model.exits.length + 2; // segments, rim, fingerprint
+  const places: Places = new Map();
   onProgress?.(0, total, "embedding and head");
-  const rim = writeGraph(out, "rim", (weights) => rimGraph(model, source, numerics, weights));
+  const rim = writeGraph(out, "rim", places, (weights) => rimGraph(model, source, numerics, weights));
   const segments = model.exits.map((exit, i) => {
     const first = model.exits[i - 1] ?? 0;
     onProgress?.(i + 1, total, `layers ${first + 1} to ${exit}`);
-    const built = writeGraph(out, `segment-${i + 1}`, (weights) =>
+    const built = writeGraph(out, `segment-${i + 1}`, places, (weights) =>
       segmentGraph(model, source, numerics, { first, last: exit }, weights),
     );
     return { first_layer: first + 1, last_layer: exit, ...built };
   });
+  const whole = wholeGraph(model, source, numerics, new WrittenWeights(places));
   onProgress?.(total - 1, total, "fingerprint");
   const made = await fingerprint(checkpoint);
   const router = routerFile(checkpoint, made);
@@ -114,6 +122,7 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
     eos_token_ids: model.eosTokenIds,
     rim,
     segments,
+    whole: writeFile(out, "whole.onnx", whole),
     tokenizer: {
       tokenizer: writeCopied(out, tokenizerFile(checkpoint)),
       config: writeCopied(out, configFile(checkpoint)),

@@ -11,11 +11,14 @@ export const float32: Numerics = {
   store(graph, name, matrix) {
     const stored = cut(matrix.outputs, Math.floor(MAX_FILE_BYTES / (matrix.inputs * BYTES))).map(([from, to], i) => {
       const width = to - from;
-      const rows = matrix.rows(from, to); // [width, K]
-      const columns = new Float32Array(rows.length); // [K, width]
-      for (let n = 0; n < width; n++) {
-        for (let k = 0; k < matrix.inputs; k++) columns[k * width + n] = rows[n * matrix.inputs + k]!;
-      }
+      const columns = () => {
+        const rows = matrix.rows(from, to); // [width, K]
+        const turned = new Float32Array(rows.length); // [K, width]
+        for (let n = 0; n < width; n++) {
+          for (let k = 0; k < matrix.inputs; k++) turned[k * width + n] = rows[n * matrix.inputs + k]!;
+        }
+        return turned;
+      };
       const weights = graph.weight(`${name}.${i}`, "float32", [matrix.inputs, width], columns);
       return { from, to, weights, scales: "" };
     });

@@ -1,47 +1,69 @@
-/** The graph of the layers' two ends: token ids → embeddings, hidden states → logits. */
+/** The layers' two ends, token ids → embeddings and hidden states → logits, as a graph of their own or as parts of one. */
 import { GraphBuilder } from "./onnx/graph.ts";
-import type { WeightFiles } from "./onnx/weights.ts";
+import type { WeightStore } from "./onnx/weights.ts";
 import type { Checkpoint } from "./config.ts";
 import { tensorMatrix } from "./matrix.ts";
-import type { Numerics } from "./numerics.ts";
+import type { Numerics, StoredMatrix } from "./numerics.ts";
 import type { Safetensors } from "./safetensors.ts";
+import type { Builder } from "./segment.ts";
 
 const EMBEDDING = "model.embed_tokens.weight";
 const HEAD = "lm_head.weight";
 const FINAL_NORM = "model.norm.weight";
 
+/** Matrices of both ends, [d, V]; of a tied checkpoint the same one. */
+export interface Rim {
+  readonly embedding: StoredMatrix;
+  readonly head: StoredMatrix;
+}
+
 /**
  * Inputs: `input_ids` int64 [B,T], `hidden_state` f32 [B,N,d] (before the final norm).
  * Outputs: `embedding` f32 [B,T,d], `logits` f32 [B,N,V]. T or N may be 0: that half is then not wanted.
- * A tied checkpoint's embedding and head are one weight, kept once.
  */
-export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numerics, weights: WeightFiles): Uint8Array {
+export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numerics, weights: WeightStore): Uint8Array {
   const { hiddenSize, vocabulary } = model;
   const graph = new GraphBuilder("embedding and head", weights);
-  const store = (name: string) => numerics.store(graph, name, tensorMatrix(source, name, vocabulary, hiddenSize));
-  const embedding = store(EMBEDDING);
-  const head = model.tied ? embedding : store(HEAD);
+  const builder = { graph, model, source, numerics };
+  const rim = storeRim(builder);
+  const none = (width: number) => () => graph.op("ConstantOfShape", [graph.int64s(1, 0, width)]); // zeros of float32
 
   const ids = graph.input("input_ids", "int64", ["B", "T"]);
-  const looked = whereAny(graph, ids, hiddenSize, () => numerics.columns(graph, embedding, ids));
-  graph.op("Identity", [looked], { outputs: ["embedding"] });
-  graph.output("embedding", "float32", ["B", "T", hiddenSize]);
+  const embedded = { type: "float32", dims: ["B", "T", hiddenSize] } as const;
+  const looked = () => numerics.columns(graph, rim.embedding, ids);
+  graph.op("Identity", [graph.either(anyRows(graph, ids), embedded, looked, none(hiddenSize))], {
+    outputs: ["embedding"],
+  });
+  graph.output("embedding", embedded.type, embedded.dims);
 
   const hidden = graph.input("hidden_state", "float32", ["B", "N", hiddenSize]);
-  const gain = graph.weight(FINAL_NORM, "float32", [hiddenSize], source.tensor(FINAL_NORM, [hiddenSize]));
-  const logits = whereAny(graph, hidden, vocabulary, () => {
-    const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
-    return numerics.product(graph, numerics.operand(graph, normed), head);
+  const scored = { type: "float32", dims: ["B", "N", vocabulary] } as const;
+  const logits = () => headLogits(builder, rim, hidden);
+  graph.op("Identity", [graph.either(anyRows(graph, hidden), scored, logits, none(vocabulary))], {
+    outputs: ["logits"],
   });
-  graph.op("Identity", [logits], { outputs: ["logits"] });
-  graph.output("logits", "float32", ["B", "N", vocabulary]);
+  graph.output("logits", scored.type, scored.dims);
   return graph.finish();
 }
 
-/** What `build` adds, [B, T, width], if `values` [B, T, …] has any rows; otherwise [1, 0, width], and nothing is computed. */
-function whereAny(graph: GraphBuilder, values: string, width: number, build: () => string): string {
+/** Writes the matrices of both ends: a tied checkpoint's one weight once. */
+export function storeRim({ graph, model, source, numerics }: Builder): Rim {
+  const store = (name: string) =>
+    numerics.store(graph, name, tensorMatrix(source, name, model.vocabulary, model.hiddenSize));
+  const embedding = store(EMBEDDING);
+  return { embedding, head: model.tied ? embedding : store(HEAD) };
+}
+
+/** Final norm and head. @param hidden float32 [B, N, d], N at least 1. @returns float32 [B, N, V]. */
+export function headLogits({ graph, model, source, numerics }: Builder, { head }: Rim, hidden: string): string {
+  const width = [model.hiddenSize];
+  const gain = graph.shared(FINAL_NORM, "float32", width, () => source.tensor(FINAL_NORM, width));
+  const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
+  return numerics.product(graph, numerics.operand(graph, normed), head);
+}
+
+/** Whether `values` [B, T, …] has any rows: bool scalar. */
+export function anyRows(graph: GraphBuilder, values: string): string {
   const rows = graph.op("Shape", [values], { attributes: { start: { int: 1 }, end: { int: 2 } } }); // [1]
-  const any = graph.op("Greater", [graph.op("Squeeze", [rows]), graph.int64(0)]);
-  const none = () => graph.op("ConstantOfShape", [graph.int64s(1, 0, width)]); // zeros of float32
-  return graph.either(any, { type: "float32", dims: ["B", "T", width] }, build, none);
+  return graph.op("Greater", [graph.op("Squeeze", [rows]), graph.int64(0)]);
 }

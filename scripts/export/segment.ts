@@ -1,6 +1,6 @@
-/** The graph of one segment: the decoder layers between two adjacent exits. */
+/** A segment: the decoder layers between two adjacent exits, as a graph of their own or as a part of one. */
 import { GraphBuilder, MICROSOFT } from "./onnx/graph.ts";
-import type { WeightFiles } from "./onnx/weights.ts";
+import type { WeightStore } from "./onnx/weights.ts";
 import type { Checkpoint } from "./config.ts";
 import { stack, tensorMatrix, type Matrix } from "./matrix.ts";
 import type { Numerics } from "./numerics.ts";
@@ -10,20 +10,35 @@ import type { Safetensors } from "./safetensors.ts";
 const SILU_ALPHA = 1;
 
 /** What every part of a segment's graph is built from. */
-interface Builder {
+export interface Builder {
   readonly graph: GraphBuilder;
   readonly model: Checkpoint;
   readonly source: Safetensors;
   readonly numerics: Numerics;
 }
 
-/** Values all layers of a segment share. */
-interface Positions {
+/** Positions of the tokens, and what all layers make of them. */
+export interface Positions {
+  /** int64 [B, T]. */
+  readonly ids: string;
   /** float32 [B, T, Dh/2]. */
   readonly cosine: string;
   readonly sine: string;
+}
+
+/** Values all layers of a segment share, and what they leave behind. */
+interface Segment extends Positions {
   /** Name of bool [B, 1, T, P+T], made by the first layer from its keys' length. */
   mask: string | undefined;
+  /** float32 [B, T, Hkv·Dh] of each layer; keys after rotation. */
+  readonly newKeys: string[];
+  readonly newValues: string[];
+}
+
+/** Layers `first`…`last`-1 of the checkpoint, 0-based. */
+export interface LayerRange {
+  readonly first: number;
+  readonly last: number;
 }
 
 /** The residual stream: `sum` = `residual` + `delta`, the addition left to the next normalisation. */
@@ -33,46 +48,76 @@ interface Stream {
 }
 
 /**
- * Layers `first`…`last`-1 (0-based) of the checkpoint as one ONNX model.
- * Inputs: `hidden_state` f32 [B,T,d], `position_ids` int64 [B,T], `past_k.i`, `past_v.i` f32 [B,P,Hkv·Dh].
- * Outputs: `hidden_state_out` f32 [B,T,d], `new_k.i` (after rotation), `new_v.i` f32 [B,T,Hkv·Dh].
- * The key in row j of past and new together has position j; a query at position p sees keys 0…p.
+ * A segment as one ONNX model.
+ * Inputs: `hidden_state` f32 [B,T,d], `position_ids` int64 [B,T], `past_k.i`, `past_v.i` f32 [B,P,Hkv·Dh], B being 1.
+ * Outputs: `hidden_state_out` f32 [B,T,d], `new_state` f32 [2·layers,T,Hkv·Dh]: keys (after rotation) of every layer,
+ * then values. The key in row j of past and new together has position j; a query at position p sees keys 0…p.
  */
 export function segmentGraph(
   model: Checkpoint,
   source: Safetensors,
   numerics: Numerics,
-  range: { readonly first: number; readonly last: number },
-  weights: WeightFiles,
+  range: LayerRange,
+  weights: WeightStore,
 ): Uint8Array {
   const graph = new GraphBuilder(`layers ${range.first + 1} to ${range.last}`, weights);
   const builder = { graph, model, source, numerics };
-  const width = model.hiddenSize;
-  const hidden = graph.input("hidden_state", "float32", ["B", "T", width]);
+  const types = segmentOutputs(model, range);
+  const hidden = graph.input("hidden_state", "float32", types.hidden.dims);
   const positions = rotation(builder, graph.input("position_ids", "int64", ["B", "T"]));
+  decoderLayers(builder, hidden, positions, range, { hidden: "hidden_state_out", state: "new_state" });
+  graph.output("hidden_state_out", types.hidden.type, types.hidden.dims);
+  graph.output("new_state", types.state.type, types.state.dims);
+  return graph.finish();
+}
+
+/** Types of what `decoderLayers` returns. */
+export function segmentOutputs({ hiddenSize, kvHeads, headDim }: Checkpoint, { first, last }: LayerRange) {
+  return {
+    hidden: { type: "float32", dims: ["B", "T", hiddenSize] },
+    state: { type: "float32", dims: [2 * (last - first), "T", kvHeads * headDim] },
+  } as const;
+}
+
+/**
+ * Runs the layers of a range; their `past_k.i` and `past_v.i` become inputs of the graph.
+ * @param hidden float32 [B, T, d].
+ * @param outputs names of the results: hidden float32 [B, T, d], state float32 [2·layers, T, Hkv·Dh].
+ */
+export function decoderLayers(
+  builder: Builder,
+  hidden: string,
+  positions: Positions,
+  range: LayerRange,
+  outputs: { readonly hidden: string; readonly state: string },
+): void {
+  const { graph } = builder;
+  const segment: Segment = { ...positions, mask: undefined, newKeys: [], newValues: [] };
   let stream: Stream = { residual: hidden, delta: undefined };
   for (let layer = range.first; layer < range.last; layer++) {
     const attention = normalise(builder, stream, `model.layers.${layer}.input_layernorm.weight`);
-    const attended = attend(builder, layer, attention.normed, positions);
+    const attended = attend(builder, layer, attention.normed, segment);
     stream = { residual: attention.sum, delta: attended };
     const mlp = normalise(builder, stream, `model.layers.${layer}.post_attention_layernorm.weight`);
     stream = { residual: mlp.sum, delta: feedForward(builder, layer, mlp.normed) };
   }
-  graph.op("Add", [stream.residual, stream.delta!], { outputs: ["hidden_state_out"] });
-  graph.output("hidden_state_out", "float32", ["B", "T", width]);
-  return graph.finish();
+  graph.op("Add", [stream.residual, stream.delta!], { outputs: [outputs.hidden] });
+  graph.op("Concat", [...segment.newKeys, ...segment.newValues], {
+    attributes: { axis: { int: 0 } },
+    outputs: [outputs.state],
+  });
 }
 
 /** Cosines and sines of the positions' angles, computed as transformers does, in float32. */
-function rotation({ graph, model }: Builder, positionIds: string): Positions & { ids: string } {
+export function rotation({ graph, model }: Builder, positionIds: string): Positions {
   const { frequencies, amplitude } = model.rope;
-  const table = graph.weight("rope.frequencies", "float32", [1, 1, frequencies.length], frequencies);
+  const table = graph.weight("rope.frequencies", "float32", [1, 1, frequencies.length], () => frequencies);
   const float = graph.op("Cast", [positionIds], { attributes: { to: { int: 1 } } }); // [B, T]
   const angles = graph.op("Mul", [graph.op("Unsqueeze", [float, graph.int64s(2)]), table]); // [B, T, Dh/2]
   const scaled = (values: string) => (amplitude === 1 ? values : graph.op("Mul", [values, graph.float(amplitude)]));
   const cosine = scaled(graph.op("Cos", [angles]));
   const sine = scaled(graph.op("Sin", [angles]));
-  return { cosine, sine, mask: undefined, ids: positionIds };
+  return { cosine, sine, ids: positionIds };
 }
 
 /** Which keys a query sees: bool [B, 1, T, P+T]. @param keys [B, P+T, …]. */
@@ -90,7 +135,7 @@ function normalise(
   { residual, delta }: Stream,
   weight: string,
 ): { normed: string; sum: string } {
-  const gain = graph.weight(weight, "float32", [model.hiddenSize], source.tensor(weight, [model.hiddenSize]));
+  const gain = graph.weight(weight, "float32", [model.hiddenSize], () => source.tensor(weight, [model.hiddenSize]));
   const attributes = { epsilon: { float: model.epsilon } };
   if (delta === undefined) {
     return { normed: graph.op("RMSNormalization", [residual, gain], { attributes }), sum: residual };
@@ -125,17 +170,20 @@ function project(
     shape.fine === true ? numerics.fineOperand(graph, ready.values) : numerics.operand(graph, ready.values);
   const product = numerics.product(graph, operand, matrix);
   if (!shape.bias) return product;
-  const bias = new Float32Array(matrix.outputs);
-  let start = 0;
-  for (const [name, outputs] of names) {
-    bias.set(source.tensor(`${prefix}${name}.bias`, [outputs]), start);
-    start += outputs;
-  }
-  return graph.op("Add", [product, graph.weight(`${label}.bias`, "float32", [bias.length], bias)]);
+  const bias = () => {
+    const joined = new Float32Array(matrix.outputs);
+    let start = 0;
+    for (const [name, outputs] of names) {
+      joined.set(source.tensor(`${prefix}${name}.bias`, [outputs]), start);
+      start += outputs;
+    }
+    return joined;
+  };
+  return graph.op("Add", [product, graph.weight(`${label}.bias`, "float32", [matrix.outputs], bias)]);
 }
 
 /** Self-attention of one layer. @param values float32 [B, T, d]. @returns float32 [B, T, d]. */
-function attend(builder: Builder, layer: number, values: string, positions: Positions & { ids: string }): string {
+function attend(builder: Builder, layer: number, values: string, segment: Segment): string {
   const { graph, model } = builder;
   const queryWidth = model.heads * model.headDim;
   const keyWidth = model.kvHeads * model.headDim;
@@ -150,29 +198,30 @@ function attend(builder: Builder, layer: number, values: string, positions: Posi
     ],
     { inputs: model.hiddenSize, bias: model.attentionBias, fine: true },
   );
-  const newValues = graph.output(`new_v.${layer}`, "float32", ["B", "T", keyWidth]);
+  const newValues = graph.fresh("v");
   const turning = graph.fresh("qk"); // queries and keys turn alike: one rotation for both
   graph.ops("Split", [joined, graph.int64s(queryWidth + keyWidth, keyWidth)], {
     attributes: { axis: { int: -1 } },
     outputs: [turning, newValues],
   });
-  const turned = graph.op("RotaryEmbedding", [turning, positions.cosine, positions.sine], {
+  const turned = graph.op("RotaryEmbedding", [turning, segment.cosine, segment.sine], {
     attributes: { num_heads: { int: model.heads + model.kvHeads } },
   });
-  const newKeys = graph.output(`new_k.${layer}`, "float32", ["B", "T", keyWidth]);
-  const queries = graph.fresh("q");
+  const [queries, newKeys] = [graph.fresh("q"), graph.fresh("k")];
   graph.ops("Split", [turned, graph.int64s(queryWidth, keyWidth)], {
     attributes: { axis: { int: -1 } },
     outputs: [queries, newKeys],
   });
+  segment.newKeys.push(newKeys);
+  segment.newValues.push(newValues);
   const append = (past: string, fresh: string) =>
     graph.op("Concat", [graph.input(past, "float32", ["B", "P", keyWidth]), fresh], {
       attributes: { axis: { int: 1 } },
     });
   const keys = append(`past_k.${layer}`, newKeys); // [B, P+T, Hkv·Dh]
   const allValues = append(`past_v.${layer}`, newValues);
-  positions.mask ??= causalMask(graph, keys, positions.ids);
-  const attended = graph.op("Attention", [queries, keys, allValues, positions.mask], {
+  segment.mask ??= causalMask(graph, keys, segment.ids);
+  const attended = graph.op("Attention", [queries, keys, allValues, segment.mask], {
     attributes: { q_num_heads: { int: model.heads }, kv_num_heads: { int: model.kvHeads } },
   });
   return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {

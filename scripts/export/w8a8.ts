@@ -81,6 +81,12 @@ function magnitude(row: Float32Array): number {
   return largest;
 }
 
+/** What `make` gives, made when it is first asked for. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
 /** Largest magnitude of each row: float32 [B, T, 1]. */
 function rowMagnitude(graph: GraphBuilder, values: string): string {
   const absolute = graph.op("Abs", [values]);
@@ -102,13 +108,13 @@ export const w8a8: Numerics = {
 
   store(graph, name, matrix) {
     const stored = piecesOf(matrix).map(([from, to], i) => {
-      const { weights, scales } = quantise(matrix, from, to);
+      const quantised = once(() => quantise(matrix, from, to));
       // Activations are held as value / magnitude · 127: their 1/127 goes into the weights' scales.
-      const factors = scales.map((scale) => scale / STEPS);
+      const factors = () => quantised().scales.map((scale) => scale / STEPS);
       return {
         from,
         to,
-        weights: graph.weight(`${name}.${i}`, "uint8", [matrix.inputs, to - from], weights),
+        weights: graph.weight(`${name}.${i}`, "uint8", [matrix.inputs, to - from], () => quantised().weights),
         scales: graph.weight(`${name}.${i}.scales`, "float32", [to - from], factors),
       };
     });

@@ -4,7 +4,7 @@ import { toHex } from "../bytes.ts";
 import { BundleError } from "./errors.ts";
 
 /** Bumped when an older engine could not read the bundle. */
-export const BUNDLE_FORMAT = "sortie-bundle/1";
+export const BUNDLE_FORMAT = "sortie-bundle/2";
 
 const fileSchema = z.strictObject({
   /** Relative to the folder of bundle.json; also the external-data location inside the graph. */
@@ -46,6 +46,8 @@ export const bundleSchema = z.strictObject({
   rim: graphSchema,
   /** Segment s holds the layers between exit s-1 and exit s. */
   segments: z.array(graphSchema.extend({ first_layer: z.int().positive(), last_layer: z.int().positive() })).min(1),
+  /** All of these as one graph, over the same weight files. */
+  whole: fileSchema,
   tokenizer: z.strictObject({ tokenizer: fileSchema, config: fileSchema }),
   /** Gate parameters, absent when the checkpoint was never calibrated. */
   router: fileSchema.optional(),

@@ -1,6 +1,6 @@
 /**
- * The loaded model: sessions for the rim (embedding, final norm, head) and for each segment of layers, and the one
- * operation behind prefill, decode, resuming at layer k+1 and filling layers that an early exit left out: `advance`.
+ * The loaded model, and the one operation behind prefill, decode, resuming at layer k+1 and filling layers that an
+ * early exit left out: `advance`.
  *
  * What feeding a prompt in pieces means. Kernels round differently for different shapes, so a position's state is exact
  * only if its chunk is always the same. Chunks therefore end at absolute multiples of 32 tokens. `feed` computes whole
@@ -15,10 +15,10 @@
 import type { Bundle, BundleSource } from "./bundle.ts";
 import { EngineError } from "./errors.ts";
 import { beginTurn } from "./event-loop.ts";
-import { embed, head, runSegment } from "./graph-run.ts";
-import { type LoadedGraphs, loadGraphs } from "./load.ts";
+import { loadNetwork } from "./load.ts";
 import { Mutex } from "./mutex.ts";
-import type { GraphSession, Runtime } from "./runtime.ts";
+import type { Network } from "./network.ts";
+import type { Runtime } from "./runtime.ts";
 import { BLOCK_TOKENS, blockFloor } from "./segment-state.ts";
 import { Sequence } from "./sequence.ts";
 
@@ -35,8 +35,8 @@ export interface EngineOptions {
 }
 
 /**
- * Loads a bundle's rim and the segments up to the deepest exit wanted, one session after another, each file verified
- * against its digest and its JavaScript copy freed as soon as the session holds it.
+ * Loads a bundle's network up to the deepest exit wanted, one session after another, each file verified against its
+ * digest and its JavaScript copy freed as soon as the session holds it.
  *
  * @throws BundleError naming the file; EngineError `unknown_exit`. Sessions opened before a failure are freed.
  */
@@ -48,28 +48,25 @@ export async function loadEngine(options: EngineOptions): Promise<Engine> {
     const asked = unknown === undefined ? "no exit" : `layer ${unknown}`;
     throw new EngineError("unknown_exit", `${asked} was asked for; the bundle's exits are ${bundle.exits.join(", ")}`);
   }
-  const deepest = Math.max(...wanted);
-  const segments = bundle.segments.filter((segment) => segment.last_layer <= deepest);
-  return new Engine(bundle, await loadGraphs(runtime, source, bundle.rim, segments), runtime.warmUpMs);
+  const depth = bundle.exits.indexOf(Math.max(...wanted)) + 1;
+  return new Engine(bundle, await loadNetwork(runtime, source, bundle, depth), runtime.warmUpMs);
 }
 
 export class Engine {
   readonly bundle: Bundle;
   /** Exits that can be run, ascending: all up to the deepest one loaded. */
   readonly exits: readonly number[];
-  readonly #rim: GraphSession;
-  readonly #segments: readonly GraphSession[];
+  readonly #network: Network;
   readonly #warmUpMs: number;
   readonly #steps = new Mutex();
   #disposed = false;
 
-  /** Takes ownership of the sessions. Use `loadEngine`. */
-  constructor(bundle: Bundle, graphs: LoadedGraphs, warmUpMs: number) {
+  /** Takes ownership of the network. Use `loadEngine`. */
+  constructor(bundle: Bundle, network: Network, warmUpMs: number) {
     this.bundle = bundle;
-    this.exits = bundle.exits.slice(0, graphs.segments.length);
+    this.exits = bundle.exits.slice(0, network.depth);
     this.#warmUpMs = warmUpMs;
-    this.#rim = graphs.rim;
-    this.#segments = graphs.segments;
+    this.#network = network;
   }
 
   /** An empty sequence, or one holding `tokenIds`. @throws EngineError `context_length`, `token_id`. */
@@ -93,7 +90,7 @@ export class Engine {
       signal?.throwIfAborted();
       const chunk = end;
       const next = chunk < n ? beginTurn() : null; // the last chunk leaves the turn to its caller
-      await this.#step(() => this.#runChunk(sequence, depth, chunk));
+      await this.#step(() => this.#runChunk(sequence, depth, chunk, false));
       await next;
       end = chunkEnd(sequence, depth, n);
     }
@@ -117,7 +114,25 @@ export class Engine {
     for (const [row, position] of positions.entries()) {
       rows.set(sequence.hidden(segment, position, position + 1), row * width);
     }
-    return this.#step(() => head(this.#rim, rows, width));
+    return this.#step(() => this.#network.head(rows));
+  }
+
+  /**
+   * `advance` to the sequence's end, and next-token logits there: one step where one token is lacking.
+   *
+   * @returns `[V]`, owned by the caller.
+   * @throws EngineError `unknown_exit`, `no_state`, `disposed`; the signal's reason.
+   */
+  async next(sequence: Sequence, exit: number, signal?: AbortSignal): Promise<Float32Array> {
+    const depth = this.#depth(exit);
+    const [last, end] = [sequence.length - 1, sequence.length];
+    if (oldestLacking(sequence, depth, end) === last) {
+      signal?.throwIfAborted();
+      const logits = await this.#step(() => this.#runChunk(sequence, depth, end, true));
+      if (logits !== null) return logits;
+    }
+    await this.advance(sequence, exit, end, signal);
+    return this.logits(sequence, exit, [last]);
   }
 
   /**
@@ -130,10 +145,11 @@ export class Engine {
     const length = Math.min(prompt + WARM_UP_TOKENS, this.bundle.shape.context_length);
     const started = performance.now();
     do {
-      const sequence = this.newSequence(Array.from({ length }, () => 0));
+      const sequence = this.newSequence();
+      sequence.append(Array.from({ length: prompt }, () => 0));
       for (let n = prompt; n <= length; n++) {
-        await this.advance(sequence, deepest, n);
-        await this.logits(sequence, deepest, [n - 1]);
+        await this.next(sequence, deepest);
+        if (n < length) sequence.append([0]);
       }
       await beginTurn(); // a Worker's clock moves only across I/O
     } while (performance.now() - started < this.#warmUpMs);
@@ -144,7 +160,7 @@ export class Engine {
     if (this.#disposed) return;
     this.#disposed = true;
     await this.#steps.run(async () => {
-      for (const session of [this.#rim, ...this.#segments]) await session.dispose();
+      await this.#network.dispose();
     });
   }
 
@@ -163,23 +179,35 @@ export class Engine {
     return index + 1;
   }
 
-  /** Brings the first `depth` segments to position `end`; what lacks lies in one block. */
-  async #runChunk(sequence: Sequence, depth: number, end: number): Promise<void> {
-    for (let segment = 0; segment < depth; segment++) {
-      const start = sequence.computed(segment);
+  /**
+   * Brings the first `depth` segments to position `end`; what lacks lies in one block. Segments that lack the same go
+   * together.
+   *
+   * @returns logits `[T, V]` of the last ones that ran, where they are wanted; null where none had to.
+   */
+  async #runChunk(sequence: Sequence, depth: number, end: number, wantsLogits: boolean): Promise<Float32Array | null> {
+    let logits: Float32Array | null = null;
+    for (let first = 0; first < depth; first++) {
+      const start = sequence.computed(first);
       if (start >= end) continue;
-      const hidden =
-        segment === 0 ? await embed(this.#rim, sequence, start, end) : sequence.hidden(segment - 1, start, end);
-      const session = this.#segments[segment];
-      if (session === undefined) throw new RangeError(`segment ${segment} is not loaded`);
-      await runSegment(session, sequence, segment, { start, end, hidden });
+      let last = first;
+      while (last + 1 < depth && sequence.computed(last + 1) === start) last++;
+      logits = await this.#network.run(sequence, { first, last, start, end }, wantsLogits && last === depth - 1);
+      first = last;
     }
+    return logits;
   }
+}
+
+/** The first position below `n` that lacks a segment; `n` where none does. */
+function oldestLacking(sequence: Sequence, depth: number, n: number): number {
+  let oldest = n;
+  for (let segment = 0; segment < depth; segment++) oldest = Math.min(oldest, sequence.computed(segment));
+  return oldest;
 }
 
 /** Where the next chunk ends: `n` or the end of the oldest block that lacks a segment. null: nothing lacks. */
 function chunkEnd(sequence: Sequence, depth: number, n: number): number | null {
-  let oldest = n;
-  for (let segment = 0; segment < depth; segment++) oldest = Math.min(oldest, sequence.computed(segment));
+  const oldest = oldestLacking(sequence, depth, n);
   return oldest < n ? Math.min(n, blockFloor(oldest) + BLOCK_TOKENS) : null;
 }

@@ -156,12 +156,6 @@ function takeTokens(engine: Engine, sequence: Sequence, ids: readonly number[]):
   sequence.append(ids.slice(held));
 }
 
-/** Logits `[V]` after the sequence's last token. */
-async function nextLogits(engine: Engine, sequence: Sequence, exit: number, signal: AbortSignal) {
-  await engine.advance(sequence, exit, sequence.length, signal);
-  return engine.logits(sequence, exit, [sequence.length - 1]);
-}
-
 /** What the next token is sampled from, and the exit that made it. */
 interface Step {
   readonly exit: number;
@@ -183,10 +177,10 @@ async function nextStep(
   for (const exit of engine.exits) {
     const threshold = exit < deepest ? decoding?.thresholds[String(exit)] : undefined;
     if (threshold === undefined) continue;
-    const logits = await nextLogits(engine, sequence, exit, signal);
+    const logits = await engine.next(sequence, exit, signal);
     if (confidenceOf(logits, logSumExp(logits)).top1 > threshold) return { exit, logits };
   }
-  return { exit: deepest, logits: await nextLogits(engine, sequence, deepest, signal) };
+  return { exit: deepest, logits: await engine.next(sequence, deepest, signal) };
 }
 
 function prefillFeatures(engine: Engine, sequence: Sequence, { exit, logits }: Step): PrefillFeatures {

@@ -1,30 +1,37 @@
 /** Files to sessions: reads, verifies and opens a bundle's graphs one after another. */
-import { type BundleFile, type BundleGraph, type BundleSource, readVerified } from "./bundle.ts";
+import { type Bundle, type BundleFile, type BundleGraph, type BundleSource, readVerified } from "./bundle.ts";
 import { BundleError } from "./errors.ts";
+import type { Network } from "./network.ts";
+import { networkOfPieces } from "./pieces.ts";
 import type { GraphSession, GraphWeights, Runtime } from "./runtime.ts";
+import { wholeNetwork } from "./whole.ts";
 
-export interface LoadedGraphs {
-  readonly rim: GraphSession;
-  readonly segments: readonly GraphSession[];
-}
-
-/** Opens the rim and `segments` in order. @throws BundleError; what was opened before is freed. */
-export async function loadGraphs(
+/**
+ * Opens the network down to segment `depth` (a count): whole where all of it is wanted and the runtime has room for it.
+ *
+ * @throws BundleError; what was opened before is freed.
+ */
+export async function loadNetwork(
   runtime: Runtime,
   source: BundleSource,
-  rim: BundleGraph,
-  segments: readonly BundleGraph[],
-): Promise<LoadedGraphs> {
+  bundle: Bundle,
+  depth: number,
+): Promise<Network> {
+  if (runtime.holdsWhole && depth === bundle.segments.length) {
+    const weights = [bundle.rim, ...bundle.segments].flatMap((part) => part.weights);
+    return wholeNetwork(await openGraph(runtime, source, { graph: bundle.whole, weights }), bundle);
+  }
   const opened: GraphSession[] = [];
   try {
-    for (const graph of [rim, ...segments]) opened.push(await openGraph(runtime, source, graph));
+    const segments = bundle.segments.slice(0, depth);
+    for (const graph of [bundle.rim, ...segments]) opened.push(await openGraph(runtime, source, graph));
   } catch (error) {
     for (const session of opened) await session.dispose();
     throw error;
   }
-  const [first, ...rest] = opened;
-  if (first === undefined) throw new RangeError("a bundle has at least its rim");
-  return { rim: first, segments: rest };
+  const [rim, ...segments] = opened;
+  if (rim === undefined) throw new RangeError("a bundle has at least its rim");
+  return networkOfPieces(rim, segments, bundle.shape.hidden_size);
 }
 
 /** One session. The files' bytes live only inside this call: an isolate has no room for two copies. */

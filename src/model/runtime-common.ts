@@ -19,13 +19,10 @@ export function graphSession(session: InferenceSession, tensorOf: TensorConstruc
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
-    async run(inputs: GraphTensors): Promise<GraphTensors> {
+    async run(inputs: GraphTensors, wanted: readonly string[] = session.outputNames): Promise<GraphTensors> {
       const feeds: Record<string, Tensor> = {};
-      for (const [name, { data, dims }] of Object.entries(inputs)) {
-        feeds[name] =
-          data instanceof Float32Array ? new tensorOf("float32", data, dims) : new tensorOf("int64", data, dims);
-      }
-      const results = await session.run(feeds);
+      for (const [name, tensor] of Object.entries(inputs)) feeds[name] = toTensor(tensor, tensorOf);
+      const results = await session.run(feeds, wanted);
       const outputs: Record<string, GraphTensor> = {};
       for (const [name, value] of Object.entries(results)) {
         if (!(value.data instanceof Float32Array)) throw new TypeError(`output ${name} is not float32`);
@@ -35,4 +32,9 @@ export function graphSession(session: InferenceSession, tensorOf: TensorConstruc
     },
     dispose: () => session.release(),
   };
+}
+
+function toTensor({ data, dims }: GraphTensor, tensorOf: TensorConstructor): Tensor {
+  if (data instanceof Float32Array) return new tensorOf("float32", data, dims);
+  return data instanceof Uint8Array ? new tensorOf("bool", data, dims) : new tensorOf("int64", data, dims);
 }

@@ -12,6 +12,7 @@ export function nodeRuntime(options: NodeRuntimeOptions = {}): Runtime {
   return {
     name: `onnxruntime-node ${env.versions.node ?? ""}`.trim(),
     warmUpMs: 0,
+    holdsWhole: true,
     async create(graph: Uint8Array, weights: readonly GraphWeights[]) {
       const session = await InferenceSession.create(graph, {
         ...SESSION_OPTIONS,

@@ -20,7 +20,7 @@ let started = false;
 
 /** The runtime of this isolate. Sessions it creates share one WebAssembly memory, which never shrinks. */
 export function webRuntime(): Runtime {
-  return { name: `onnxruntime-web ${env.versions.web ?? ""}`.trim(), warmUpMs: WARM_UP_MS, create };
+  return { name: `onnxruntime-web ${env.versions.web ?? ""}`.trim(), warmUpMs: WARM_UP_MS, holdsWhole: false, create };
 }
 
 /** Size of the WebAssembly memory in bytes; 0 before the first session. */

@@ -3,9 +3,12 @@
  * (workerd) and `runtime-node.ts` (Node); unit tests bring their own.
  */
 
-/** A tensor at the boundary of a graph. The caller owns `data`; a run neither keeps nor changes its inputs. */
+/**
+ * A tensor at the boundary of a graph: float32, int64 or, a byte each, bool. The caller owns `data`; a run neither keeps
+ * nor changes its inputs.
+ */
 export interface GraphTensor {
-  readonly data: Float32Array | BigInt64Array;
+  readonly data: Float32Array | BigInt64Array | Uint8Array;
   readonly dims: readonly number[];
 }
 
@@ -15,8 +18,8 @@ export type GraphTensors = Readonly<Record<string, GraphTensor>>;
 export interface GraphSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
-  /** @returns every output as a copy that the caller owns. */
-  run(inputs: GraphTensors): Promise<GraphTensors>;
+  /** @returns the outputs that are wanted, all by default, as copies that the caller owns. */
+  run(inputs: GraphTensors, wanted?: readonly string[]): Promise<GraphTensors>;
   dispose(): Promise<void>;
 }
 
@@ -31,6 +34,8 @@ export interface Runtime {
   readonly name: string;
   /** For how many milliseconds of running its code still becomes faster; 0 for code compiled ahead of time. */
   readonly warmUpMs: number;
+  /** Whether it has memory and threads enough for the whole network in one session. */
+  readonly holdsWhole: boolean;
   /** Holds no reference to `graph` or `weights` once the promise settles. */
   create(graph: Uint8Array, weights: readonly GraphWeights[]): Promise<GraphSession>;
 }

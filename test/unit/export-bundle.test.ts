@@ -176,7 +176,7 @@ describe("onnx.checker", () => {
     const checked = execFileSync(PYTHON, ["-c", CHECKER, folder, ...folders], { encoding: "utf8" })
       .trim()
       .split("\n");
-    expect(checked).toHaveLength(1 + 3 * folders.length);
+    expect(checked).toHaveLength(1 + 4 * folders.length);
   });
   if (!existsSync(PYTHON)) console.log(`skipped onnx.checker: ${PYTHON} is not there`);
 });

@@ -58,7 +58,7 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
     const run = async (left: number, right: number, zero: number) => {
       const s = await session(ort, provider, (graph) => {
         const values = graph.input("values", "uint8", ["T", k]);
-        const weights = graph.weight("weights", "uint8", [k, n], new Uint8Array(k * n).fill(right));
+        const weights = graph.weight("weights", "uint8", [k, n], () => new Uint8Array(k * n).fill(right));
         const zeroPoint = graph.uint8(zero);
         graph.op("MatMulInteger", [values, weights, zeroPoint, zeroPoint], { outputs: ["products"] });
         graph.output("products", "int32", ["T", n]);

@@ -47,7 +47,7 @@ export function mockModel(options: MockOptions = {}): MockModel {
   };
   const graph = (name: string) => ({ graph: file(`${name}.onnx`, name), weights: [file(`${name}.bin`, `of ${name}`)] });
   const bundle: Bundle = {
-    format: "sortie-bundle/1",
+    format: "sortie-bundle/2",
     name: "mock",
     fingerprint: "0123456789abcdef",
     numerics: "fp32",
@@ -63,6 +63,7 @@ export function mockModel(options: MockOptions = {}): MockModel {
     exits: [...exits],
     eos_token_ids: [0],
     rim: graph("rim"),
+    whole: file("whole.onnx", "whole"),
     segments: exits.map((last, at) => ({
       ...graph(`segment-${at}`),
       first_layer: (exits[at - 1] ?? 0) + 1,
@@ -85,6 +86,7 @@ export function mockModel(options: MockOptions = {}): MockModel {
     runtime: {
       name: "mock",
       warmUpMs: 0,
+      holdsWhole: false,
       create: (bytes) => {
         const name = new TextDecoder().decode(bytes);
         model.open++;
@@ -159,7 +161,8 @@ function segmentSession(
       const [start = 0, tokens] = [positions[0], positions.length];
       model.runs.push({ segment, start, tokens });
       const hidden = floats(inputs, "hidden_state").slice();
-      const outputs: Record<string, GraphTensor> = {};
+      const layersKeys: Float32Array[] = [];
+      const layersValues: Float32Array[] = [];
       for (let layer = layers.first_layer - 1; layer < layers.last_layer; layer++) {
         const past = floats(inputs, `past_v.${layer}`);
         if (past.length !== start * KV_WIDTH) throw new Error(`past of ${past.length} at position ${start}`);
@@ -181,15 +184,14 @@ function segmentSession(
             hidden[at] = Math.sin((hidden[at] ?? 0) * 3 + mean * 5 + layer) + tokens * (options.rounding ?? 0);
           }
         }
-        outputs[`new_k.${layer}`] = tensor(
-          values.map((value) => -value),
-          1,
-          tokens,
-          KV_WIDTH,
-        );
-        outputs[`new_v.${layer}`] = tensor(values, 1, tokens, KV_WIDTH);
+        layersKeys.push(values.map((value) => -value));
+        layersValues.push(values);
       }
-      return { ...outputs, hidden_state_out: tensor(hidden, 1, tokens, WIDTH) };
+      const state = [...layersKeys, ...layersValues];
+      return {
+        hidden_state_out: tensor(hidden, 1, tokens, WIDTH),
+        new_state: tensor(Float32Array.from(state.flatMap((rows) => [...rows])), state.length, tokens, KV_WIDTH),
+      };
     },
   };
 }

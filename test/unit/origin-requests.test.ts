@@ -9,7 +9,7 @@ import { importSecret, NonceStore, signRequest, utf8 } from "../../src/origin/si
 const file = { path: "x", bytes: 0, sha256: "0".repeat(64) };
 const graph = { graph: file, weights: [] };
 const bundle = bundleSchema.parse({
-  format: "sortie-bundle/1",
+  format: "sortie-bundle/2",
   name: "b",
   fingerprint: "0123456789abcdef",
   numerics: "w8a8",
@@ -17,6 +17,7 @@ const bundle = bundleSchema.parse({
   exits: [3, 6],
   eos_token_ids: [0],
   rim: graph,
+  whole: file,
   segments: [{ ...graph, first_layer: 1, last_layer: 3 }],
   tokenizer: { tokenizer: file, config: file },
 });

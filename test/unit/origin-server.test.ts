@@ -49,7 +49,7 @@ function countingEngine(options: { tokenMs?: number; failAt?: number; refuseHand
   const counts = { computed: 0, running: 0, mostRunning: 0 };
   const engine: OriginEngine = {
     bundle: {
-      format: "sortie-bundle/1",
+      format: "sortie-bundle/2",
       name: "counting",
       fingerprint: "0123456789abcdef",
       numerics: "w8a8",
@@ -57,6 +57,7 @@ function countingEngine(options: { tokenMs?: number; failAt?: number; refuseHand
       exits: [3, 6],
       eos_token_ids: [0],
       rim: graph,
+      whole: file,
       segments: [{ ...graph, first_layer: 1, last_layer: 3 }],
       tokenizer: { tokenizer: file, config: file },
     },

@@ -1,7 +1,7 @@
 /** Builds one ONNX graph: nodes in order of computation, constants shared by value, weights beside it. */
 import { MessageWriter } from "./wire.ts";
 import { nodeMessage, tensorMessage, valueMessage, type Attribute, type Dimension, type ElementType } from "./proto.ts";
-import type { WeightFiles } from "./weights.ts";
+import type { WeightStore } from "./weights.ts";
 
 /** IR version that goes with opset 23 (ONNX 1.18). */
 const IR_VERSION = 11;
@@ -29,9 +29,15 @@ interface OpOptions {
   readonly outputs?: readonly string[];
 }
 
+/** Type and shape of a value. */
+export interface ValueType {
+  readonly type: ElementType;
+  readonly dims: readonly Dimension[];
+}
+
 export class GraphBuilder {
   readonly #name: string;
-  readonly #weights: WeightFiles;
+  readonly #weights: WeightStore;
   /** Of the graph, or of the branch being built. */
   #nodes: MessageWriter[] = [];
   readonly #initializers: MessageWriter[] = [];
@@ -41,7 +47,7 @@ export class GraphBuilder {
   readonly #shared = new Set<string>();
   #count = 0;
 
-  constructor(name: string, weights: WeightFiles) {
+  constructor(name: string, weights: WeightStore) {
     this.#name = name;
     this.#weights = weights;
   }
@@ -81,41 +87,56 @@ export class GraphBuilder {
    * @param condition bool scalar.
    * @param then builds the value for true and returns its name, as `otherwise` does for false.
    */
-  either(
+  either(condition: string, result: ValueType, then: () => string, otherwise: () => string): string {
+    const outputs = { [this.fresh("if")]: result };
+    return this.eithers(
+      condition,
+      outputs,
+      () => [then()],
+      () => [otherwise()],
+    )[0]!;
+  }
+
+  /** As `either`, of several values at once. @param results by their names, in the order the branches return them. */
+  eithers(
     condition: string,
-    result: { readonly type: ElementType; readonly dims: readonly Dimension[] },
-    then: () => string,
-    otherwise: () => string,
-  ): string {
-    const branch = (build: () => string) => ({ graph: this.#branch(build, result) });
-    return this.op("If", [condition], {
+    results: Readonly<Record<string, ValueType>>,
+    then: () => readonly string[],
+    otherwise: () => readonly string[],
+  ): readonly string[] {
+    const types = Object.values(results);
+    const branch = (build: () => readonly string[]) => ({ graph: this.#branch(build, types) });
+    return this.ops("If", [condition], {
       attributes: { then_branch: branch(then), else_branch: branch(otherwise) },
+      outputs: Object.keys(results),
     });
   }
 
-  /** GraphProto of the nodes that `build` adds, with the value it names as its output. */
-  #branch(build: () => string, result: { type: ElementType; dims: readonly Dimension[] }): MessageWriter {
+  /** GraphProto of the nodes that `build` adds, with the values it names as its outputs. */
+  #branch(build: () => readonly string[], results: readonly ValueType[]): MessageWriter {
     const outer = this.#nodes;
     this.#nodes = [];
-    const output = build();
+    const outputs = build();
     const graph = new MessageWriter();
     for (const node of this.#nodes) graph.message(1, node);
-    graph.string(2, this.fresh("branch")).message(12, valueMessage(output, result.type, result.dims));
+    graph.string(2, this.fresh("branch"));
+    for (const [i, { type, dims }] of results.entries()) graph.message(12, valueMessage(outputs[i]!, type, dims));
     this.#nodes = outer;
     return graph;
   }
 
   /**
-   * A weight. Its bytes are written at once to the graph's weight files (or into the graph when small).
+   * A weight. It is placed at once in the graph's weight store, or in the graph itself when small.
    * @throws when the length does not match `dims`.
    */
-  weight(name: string, type: ElementType, dims: readonly number[], data: ArrayBufferView): string {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  weight(name: string, type: ElementType, dims: readonly number[], data: () => ArrayBufferView): string {
     const wanted = dims.reduce((product, dim) => product * dim, ELEMENT_BYTES[type]);
-    if (wanted !== bytes.length) {
-      throw new Error(`${name}: ${bytes.length} bytes for ${type} [${dims.join(",")}]`);
-    }
-    const placed = bytes.length <= INLINE_BYTES ? bytes : this.#weights.add(bytes);
+    const bytes = () => {
+      const { buffer, byteOffset, byteLength } = data();
+      if (wanted !== byteLength) throw new Error(`${name}: ${byteLength} bytes for ${type} [${dims.join(",")}]`);
+      return new Uint8Array(buffer, byteOffset, byteLength);
+    };
+    const placed = wanted <= INLINE_BYTES ? bytes() : this.#weights.place(name, bytes);
     this.#initializers.push(tensorMessage({ name, type, dims }, placed));
     return name;
   }
@@ -124,7 +145,7 @@ export class GraphBuilder {
   shared(name: string, type: ElementType, dims: readonly number[], data: () => ArrayBufferView): string {
     if (!this.#shared.has(name)) {
       this.#shared.add(name);
-      this.weight(name, type, dims, data());
+      this.weight(name, type, dims, data);
     }
     return name;
   }

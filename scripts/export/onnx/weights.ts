@@ -17,20 +17,53 @@ interface OpenFile {
   bytes: number;
 }
 
+/** Where weights were written, by name. */
+export type Places = Map<string, ExternalData>;
+
+/** Finds a weight its place outside of the graph. */
+export interface WeightStore {
+  place(name: string, data: () => Uint8Array): ExternalData;
+}
+
+/** Weights that other graphs have written: none is written again, none asked for its data. */
+export class WrittenWeights implements WeightStore {
+  readonly #places: Places;
+
+  constructor(places: Places) {
+    this.#places = places;
+  }
+
+  /** @throws when no graph has written it. */
+  place(name: string): ExternalData {
+    const place = this.#places.get(name);
+    if (place === undefined) throw new Error(`no graph has written ${name}`);
+    return place;
+  }
+}
+
 /** Writes tensors one after another into `PREFIX.0.bin`, `PREFIX.1.bin`, …; a tensor never spans two. */
-export class WeightFiles {
+export class WeightFiles implements WeightStore {
   readonly #folder: string;
   readonly #prefix: string;
+  readonly #places: Places;
   readonly #done: BundleFile[] = [];
   #open: OpenFile | undefined;
 
-  constructor(folder: string, prefix: string) {
+  /** @param places where each weight is noted. */
+  constructor(folder: string, prefix: string, places: Places = new Map()) {
     this.#folder = folder;
     this.#prefix = prefix;
+    this.#places = places;
   }
 
   /** @throws when the tensor alone is larger than a file may be. */
-  add(data: Uint8Array): ExternalData {
+  place(name: string, data: () => Uint8Array): ExternalData {
+    const written = this.#write(data());
+    this.#places.set(name, written);
+    return written;
+  }
+
+  #write(data: Uint8Array): ExternalData {
     if (data.length > MAX_FILE_BYTES) {
       throw new Error(`a tensor of ${data.length} bytes does not fit a file of ${MAX_FILE_BYTES}`);
     }
