@@ -10,10 +10,12 @@ from random import Random
 import pytest
 from conftest import EXITS
 
+from sortie.cache.prefix_cache import PrefixCache
 from sortie.engine.runner import Runner
 from sortie.engine.sequence import End, Job, Token
 from sortie.engine.service import WINDOW, Overloaded, Service
 from sortie.nested import NestedModel
+from sortie.origin.metrics import Metrics
 
 PLACES = 12
 
@@ -87,3 +89,10 @@ def test_more_than_the_places_are_refused(service: Service) -> None:
         service.submit(Job([5], 4, 1), None, lambda _: None)
     for ticket in tickets:
         ticket.leave()
+
+
+def test_blocks_that_went_are_a_counter(model: NestedModel) -> None:
+    service = Service(Runner(model, 4, 4 << 20), PLACES, 32, PrefixCache("f", "fp32", 1 << 20))
+    service.cache.memory.evicted += 3
+    text = Metrics(service).render().decode()
+    assert "# TYPE sortie_origin_cache_evicted_total counter\nsortie_origin_cache_evicted_total 3.0\n" in text

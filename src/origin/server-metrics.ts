@@ -22,7 +22,7 @@ type Counter = keyof typeof COUNTERS;
 const CACHE_METRICS: Readonly<Record<keyof CacheState, readonly [string, "gauge" | "counter", string]>> = {
   bytes: ["sortie_origin_cache_bytes", "gauge", "Bytes of blocks in the prefix cache."],
   blocks: ["sortie_origin_cache_blocks", "gauge", "Blocks of one segment in the prefix cache."],
-  evicted: ["sortie_origin_cache_evicted", "gauge", "Blocks that went to make room."],
+  evicted: ["sortie_origin_cache_evicted_total", "counter", "Blocks that went to make room."],
   asked: ["sortie_origin_cache_asked_total", "counter", "Blocks that prompts asked the prefix cache for."],
   found: ["sortie_origin_cache_found_total", "counter", "Those of them that it held."],
 };

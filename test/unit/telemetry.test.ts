@@ -132,6 +132,19 @@ test("every metric of the dashboard stands in the origin's /metrics", () => {
   expect(asked.filter((name) => !there.has(name))).toEqual([]);
 });
 
+test("what only grows is a counter, and named as one", () => {
+  const text = new Metrics(new RequestQueue({ active: 1, waiting: 1 })).render({
+    bytes: 0,
+    blocks: 0,
+    evicted: 3,
+    asked: 0,
+    found: 0,
+  });
+  expect(text).toContain("# TYPE sortie_origin_cache_evicted_total counter\nsortie_origin_cache_evicted_total 3\n");
+  for (const [, name, type] of text.matchAll(/^# TYPE (\S+) (\S+)/gm))
+    expect(name!.endsWith("_total")).toBe(type === "counter");
+});
+
 describe("histograms", () => {
   test("a percentile is no smaller than the true one, and at most a fifth larger", () => {
     const times = fc.array(fc.double({ min: 1, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 200 });

@@ -182,7 +182,7 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
         "tokens_per_second": computed / seconds,
         "prompt_tokens": total(metrics, "prompt_tokens_total"),
         "cached_share": total(metrics, 'prompt_tokens_total{state="cached"}') / total(metrics, "prompt_tokens_total"),
-        "blocks_evicted": total(metrics, "cache_evicted"),
+        "blocks_evicted": total(metrics, "cache_evicted_total"),
         "median_seconds": statistics.median(took),
         "longest_seconds": max(took),
         # At each tenth of the time.

@@ -7,13 +7,13 @@ verified, layers that an early exit left out. Sequences join and leave between s
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ..cache.prefix_cache import PrefixCache
+from .admission import OVERTAKE, Line
 from .choose import Choice, choose
 from .decoding import EarlyExit, Speculative
 from .pages import BLOCK_TOKENS
@@ -43,13 +43,18 @@ class Running:
 class Scheduler:
     """Waiting and running requests, and the step that moves them on. Not thread-safe: one thread owns it."""
 
-    def __init__(self, runner: Runner, chunk_tokens: int, cache: PrefixCache | None = None) -> None:
-        """chunk_tokens: prompt tokens read in one step, all requests together; a multiple of 32."""
+    def __init__(
+        self, runner: Runner, chunk_tokens: int, cache: PrefixCache | None = None, overtake: int = OVERTAKE
+    ) -> None:
+        """chunk_tokens: prompt tokens read in one step, all requests together; a multiple of 32.
+
+        overtake: how many that came later may be admitted before a request; 0: first come, first served.
+        """
         self.runner = runner
         self._prefixes = None if cache is None else Prefixes(cache, runner)
         self.exits = runner.model.exits
         self.chunk_tokens = max(BLOCK_TOKENS, chunk_tokens // BLOCK_TOKENS * BLOCK_TOKENS)
-        self.waiting: deque[Running] = deque()
+        self.waiting: Line[Running] = Line(overtake)
         self.running: list[Running] = []
         # Sequences that moved in the last step.
         self.last_batch = 0
@@ -57,7 +62,7 @@ class Scheduler:
 
     def submit(self, running: Running) -> None:
         """Adds a request; it is computed from some later step on."""
-        self.waiting.append(running)
+        self.waiting.join(running, running.sequence.job.exit_layer)
 
     @torch.inference_mode()
     def step(self) -> bool:
@@ -87,7 +92,7 @@ class Scheduler:
         gone = [r for r in (*self.waiting, *self.running) if r.cancelled()]
         for running in gone:
             if running.sequence.row is None:
-                self.waiting.remove(running)
+                self.waiting.leave(running)
             else:
                 self._release(running)
             running.dropped()
@@ -99,15 +104,14 @@ class Scheduler:
         self.runner.pool.give(running.sequence.row)
 
     def _admit(self) -> None:
-        """Lets requests in, first come first served, while the pool has all the pages they may need."""
-        while self.waiting:
-            running = self.waiting[0]
+        """Lets requests in, in the line's order, while the pool has all the pages that the next one may need."""
+        while (running := self.waiting.next()) is not None:
             sequence, job = running.sequence, running.sequence.job
             tokens = min(len(job.token_ids) + job.max_tokens, self.runner.context_length)
             row = self.runner.pool.take(job.exit_layer, tokens, self._hidden_bytes(job, tokens))
             if row is None:
                 return
-            self.waiting.popleft()
+            self.waiting.admit()
             sequence.row = row
             sequence.started = time.monotonic()
             if running.state is not None:

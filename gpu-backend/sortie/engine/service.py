@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..cache.prefix_cache import PrefixCache
+from .admission import OVERTAKE
 from .runner import Runner
 from .scheduler import Running, Scheduler
 from .sequence import End, Job, Sequence, State, Token
@@ -64,8 +65,15 @@ class Ticket:
 class Service:
     """Owns the scheduler and its thread."""
 
-    def __init__(self, runner: Runner, places: int, chunk_tokens: int, cache: PrefixCache | None = None) -> None:
-        """places: requests that may be running or waiting."""
+    def __init__(
+        self,
+        runner: Runner,
+        places: int,
+        chunk_tokens: int,
+        cache: PrefixCache | None = None,
+        overtake: int = OVERTAKE,
+    ) -> None:
+        """places: requests that may be running or waiting. chunk_tokens, overtake: as `Scheduler` has them."""
         self.runner = runner
         self.cache = cache
         self.places = places
@@ -74,7 +82,7 @@ class Service:
         self.failure: BaseException | None = None
         self.on_step: Callable[[int], None] = lambda batch: None
         self.on_failure: Callable[[BaseException], None] = lambda cause: None
-        self._scheduler = Scheduler(runner, chunk_tokens, cache)
+        self._scheduler = Scheduler(runner, chunk_tokens, cache, overtake)
         self._incoming: deque[Running] = deque()
         self._tickets: set[Ticket] = set()
         self._closing = False

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from ..engine.sequence import End
 from ..engine.service import Service
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class CountedElsewhere(Collector):
+    """A counter whose value is asked for."""
+
+    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+        self._name, self._text, self._value = name, text, value
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """As the registry wants it."""
+        yield CounterMetricFamily(self._name, self._text, value=self._value())
 
 
 class Metrics:
@@ -38,7 +51,10 @@ class Metrics:
             memory = service.cache.memory
             gauge("cache_bytes", "Bytes of blocks in the prefix cache.", lambda: memory.bytes)
             gauge("cache_blocks", "Blocks of one segment in the prefix cache.", lambda: memory.size)
-            gauge("cache_evicted", "Blocks that went to make room.", lambda: memory.evicted)
+            evicted = CountedElsewhere(
+                "sortie_origin_cache_evicted", "Blocks that went to make room.", lambda: memory.evicted
+            )
+            registry.register(evicted)
         self.prefill_seconds = counter("prefill_seconds", "Seconds spent reading the prompts of finished answers.")
         self.decode_seconds = counter("decode_seconds", "Seconds spent writing finished answers.")
         self.drafted = counter("drafted_tokens", "Tokens drafted by a shallow exit.")

@@ -62,7 +62,8 @@ def load(settings: Settings) -> tuple[Checkpoint, Service, float]:
     cache = None
     if settings.prefix_bytes > 0:
         cache = PrefixCache(checkpoint.fingerprint, checkpoint.numerics, settings.prefix_bytes)
-    return checkpoint, Service(runner, settings.active + settings.queue, settings.chunk_tokens, cache), rate
+    places = settings.active + settings.queue
+    return checkpoint, Service(runner, places, settings.chunk_tokens, cache, settings.overtake), rate
 
 
 async def serve(settings: Settings) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..engine.admission import OVERTAKE
 from ..engine.decoding import MAX_DRAFTS, Decoding, Plain, Speculative
 from ..errors import UserError
 from ..nested import DTYPES
@@ -38,6 +39,7 @@ class Settings:
     port: int
     active: int
     queue: int
+    overtake: int
     cache_bytes: int
     prefix_bytes: int
     chunk_tokens: int
@@ -60,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8788, help="0 takes a free one and the ready line names it")
     add("--active", type=int, default=16, metavar="N", help="requests computed at once (default: %(default)s)")
     add("--queue", type=int, default=64, metavar="N", help="requests that may wait, beyond that 503")
+    add(
+        "--overtake",
+        type=int,
+        default=OVERTAKE,
+        metavar="N",
+        help="later requests that may be let in before one, so that those of one exit run together (default: "
+        "%(default)s); 0: first come, first served",
+    )
     add("--cache-mib", type=int, default=512, metavar="N", help="budget of the kvCache (default: %(default)s)")
     add("--prefix-mib", type=int, default=512, metavar="N", help="memory for prompts read before; 0: none")
     add("--chunk", type=int, metavar="N", help="prompt tokens read in one step (default: 128 on a CPU, else 1024)")
@@ -82,7 +92,7 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         raise UserError(f"ORIGIN_API_KEY must have {MIN_SECRET_LENGTH} characters or more")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: there is no CUDA device here")
-    for name, least in (("active", 1), ("queue", 0), ("cache_mib", 1), ("prefix_mib", 0), ("port", 0)):
+    for name, least in (("active", 1), ("queue", 0), ("overtake", 0), ("cache_mib", 1), ("prefix_mib", 0), ("port", 0)):
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}")
     if args.threads is not None:
@@ -97,6 +107,7 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         args.port,
         args.active,
         args.queue,
+        args.overtake,
         args.cache_mib * MIB,
         args.prefix_mib * MIB,
         args.chunk or CHUNK_TOKENS[args.device],

@@ -1,0 +1,106 @@
+"""More requests than there is room for: what it is worth, in the same room, that half of them stop at half depth.
+
+Room is a number of rows, or bytes of the kvCache. All are asked at once; each way lets them in by a rule of its own.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+from ..engine.admission import OVERTAKE
+from ..engine.pages import blocks_of
+from ..engine.runner import Runner
+from ..engine.scheduler import Scheduler
+from ..engine.sequence import End
+from .report import digits, table
+from .subject import BIGGEST, CHUNK_TOKENS, Bench
+
+# Requests asked for each that there is room for at full depth.
+CROWD = 6
+# Lengths of answers as shares of --tokens, their mean 1.
+EVEN, UNEVEN = (1.0,), (0.5, 0.75, 1.0, 1.25, 1.5)
+FULL = "all at full depth"
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the requests share. places: those at full depth that there is room for."""
+
+    name: str
+    places: int
+    runner: Runner
+    shares: tuple[float, ...]
+
+
+@dataclass
+class Heard:
+    """Of one way, all rounds."""
+
+    seconds: list[float] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second of the median round."""
+        tokens = sum(sum(end.tokens_by_exit.values()) for end in self.ends) / len(self.seconds)
+        return tokens / statistics.median(self.seconds)
+
+    def first_token(self, exit_layer: int) -> str:
+        """Seconds to the first token of an exit's requests: 50th and 95th percentile."""
+        waits = sorted((end.queue_ms + end.prefill_ms) / 1e3 for end in self.ends if exit_layer in end.tokens_by_exit)
+        return f"{digits(waits[len(waits) // 2])} / {digits(waits[len(waits) * 95 // 100])}" if waits else ""
+
+
+def rooms(bench: Bench) -> list[Room]:
+    """16 rows; the bytes of 4 requests at full depth; those of 16."""
+
+    def bytes_of(places: int) -> Runner:
+        config, context = bench.model.lm.config, bench.runner.context_length
+        config.max_position_embeddings = bench.prompt + round(max(UNEVEN) * bench.tokens)
+        pages = 1 + places * bench.model.depth * blocks_of(bench.prompt + bench.tokens)
+        runner = Runner(bench.model, CROWD * places, pages * bench.runner.pool.shape.page_bytes)
+        config.max_position_embeddings = context
+        return runner
+
+    large = bytes_of(BIGGEST)
+    return [
+        Room(f"{BIGGEST} rows", BIGGEST, bench.runner, EVEN),
+        Room("kvCache of 4", 4, bytes_of(4), EVEN),
+        Room(f"kvCache of {BIGGEST}", BIGGEST, large, EVEN),
+        Room(f"kvCache of {BIGGEST}, uneven answers", BIGGEST, large, UNEVEN),
+    ]
+
+
+def hear(bench: Bench, room: Room, ways: dict[str, tuple[list[int], int]], rounds: int) -> dict[str, Heard]:
+    """Each way (exits, most overtakings) once a round; a first round warms up."""
+    heard = {name: Heard() for name in ways}
+    for number in range(rounds + 1):
+        for name, (exits, most) in ways.items():
+            scheduler = Scheduler(room.runner, CHUNK_TOKENS, overtake=most)
+            took, ends = bench.run(exits, scheduler=scheduler, shares=room.shares)
+            if number > 0:
+                heard[name].seconds.append(took)
+                heard[name].ends += ends
+    return heard
+
+
+def crowd(bench: Bench, rounds: int) -> dict[str, dict[str, float]]:
+    """Prints a table for each room. Returns tokens a second by room and way."""
+    deepest, half, rates = bench.exits[-1], bench.half, {}
+    waits = [f"exit {k}: s to first token, p50 / p95" for k in (half, deepest)]
+    for room in rooms(bench):
+        asked = CROWD * room.places
+        mixed = [half if at % 2 else deepest for at in range(asked)]
+        ways = {FULL: ([deepest] * asked, 0), "half at half, first come": (mixed, 0)}
+        ways |= {
+            f"half at half, overtaken {most} times": (mixed, most) for most in sorted({min(OVERTAKE, asked), asked})
+        }
+        heard = hear(bench, room, ways, rounds)
+        rates[room.name] = {name: of.rate for name, of in heard.items()}
+        rows = [
+            [name, of.rate, of.rate / heard[FULL].rate, of.first_token(half), of.first_token(deepest)]
+            for name, of in heard.items()
+        ]
+        print(table([f"{room.name}, {asked} asked", "tokens/s", "times", *waits], rows), end="\n\n", flush=True)
+    return rates
