@@ -14,7 +14,7 @@ from ..engine.runner import Runner
 from ..engine.scheduler import Scheduler
 from ..engine.sequence import End
 from .report import digits, table
-from .subject import BIGGEST, CHUNK_TOKENS, Bench
+from .subject import CACHE_BYTES, CHUNK_TOKENS, Bench
 
 # Requests asked for each that there is room for at full depth.
 CROWD = 6
@@ -25,10 +25,9 @@ FULL = "all at full depth"
 
 @dataclass(frozen=True)
 class Room:
-    """What the requests share. places: those at full depth that there is room for."""
+    """What the requests share. shares: the lengths of their answers."""
 
     name: str
-    places: int
     runner: Runner
     shares: tuple[float, ...]
 
@@ -52,23 +51,18 @@ class Heard:
         return f"{digits(waits[len(waits) // 2])} / {digits(waits[len(waits) * 95 // 100])}" if waits else ""
 
 
-def rooms(bench: Bench) -> list[Room]:
-    """16 rows; the bytes of 4 requests at full depth; those of 16."""
-
-    def bytes_of(places: int) -> Runner:
-        config, context = bench.model.lm.config, bench.runner.context_length
-        config.max_position_embeddings = bench.prompt + round(max(UNEVEN) * bench.tokens)
-        pages = 1 + places * bench.model.depth * blocks_of(bench.prompt + bench.tokens)
-        runner = Runner(bench.model, CROWD * places, pages * bench.runner.pool.shape.page_bytes)
-        config.max_position_embeddings = context
-        return runner
-
-    large = bytes_of(BIGGEST)
+def rooms(bench: Bench, places: int) -> list[Room]:
+    """So many rows; the bytes of so many requests at full depth, for answers of one length and of several."""
+    config, context = bench.model.lm.config, bench.runner.context_length
+    config.max_position_embeddings = bench.prompt + round(max(UNEVEN) * bench.tokens)
+    pages = 1 + places * bench.model.depth * blocks_of(bench.prompt + bench.tokens)
+    in_rows = Runner(bench.model, places, CACHE_BYTES[bench.runner.device.type])
+    in_bytes = Runner(bench.model, CROWD * places, pages * bench.runner.pool.shape.page_bytes)
+    config.max_position_embeddings = context
     return [
-        Room(f"{BIGGEST} rows", BIGGEST, bench.runner, EVEN),
-        Room("kvCache of 4", 4, bytes_of(4), EVEN),
-        Room(f"kvCache of {BIGGEST}", BIGGEST, large, EVEN),
-        Room(f"kvCache of {BIGGEST}, uneven answers", BIGGEST, large, UNEVEN),
+        Room(f"{places} rows", in_rows, EVEN),
+        Room(f"kvCache of {places}", in_bytes, EVEN),
+        Room(f"kvCache of {places}, uneven answers", in_bytes, UNEVEN),
     ]
 
 
@@ -85,12 +79,12 @@ def hear(bench: Bench, room: Room, ways: dict[str, tuple[list[int], int]], round
     return heard
 
 
-def crowd(bench: Bench, rounds: int) -> dict[str, dict[str, float]]:
+def crowd(bench: Bench, places: int, rounds: int) -> dict[str, dict[str, float]]:
     """Prints a table for each room. Returns tokens a second by room and way."""
     deepest, half, rates = bench.exits[-1], bench.half, {}
     waits = [f"exit {k}: s to first token, p50 / p95" for k in (half, deepest)]
-    for room in rooms(bench):
-        asked = CROWD * room.places
+    asked = CROWD * places
+    for room in rooms(bench, places):
         mixed = [half if at % 2 else deepest for at in range(asked)]
         ways = {FULL: ([deepest] * asked, 0), "half at half, first come": (mixed, 0)}
         ways |= {

@@ -83,6 +83,8 @@ def _main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="tokens of each answer (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--crowd-only", action="store_true", help="no batches: only what waiting requests get")
+    places = "room that waiting requests get, in requests at full depth (default: %(default)s)"
+    parser.add_argument("--places", type=int, default=BIGGEST, metavar="N", help=places)
     parser.add_argument("--threads", type=int, help="threads of one operator (default: one a core)")
     parser.add_argument("--scratch", type=Path, default=Path("../build/shapes"), help="where shapes are written")
     args = parser.parse_args()
@@ -95,7 +97,7 @@ def _main() -> None:
         print(f"{folder.name}, {dtype} on {args.device}, {torch.get_num_threads()} threads\n")
         bench = Bench(folder, torch.device(args.device), DTYPES[dtype], args.prompt, args.tokens)
         batches = {} if args.crowd_only else measure(bench, args.rounds)
-        results[folder.name] = batches | {"crowd": crowd(bench, args.rounds)}
+        results[folder.name] = batches | {"crowd": crowd(bench, args.places, args.rounds)}
     settings = {"device": args.device, "dtype": dtype, "prompt": args.prompt, "tokens": args.tokens}
     finish({"bench": "gpu", **settings, "rounds": args.rounds, "results": results})
 

@@ -157,18 +157,18 @@ class Sequence:
         """Takes the oldest `count` rows that wait before a segment from 1 on."""
         taken, rows = [], self.waiting[segment]
         while count > 0:
-            first = rows[0]
-            if len(first) <= count:
+            size = rows[0].shape[0]  # `len` of a tensor is several times as slow, and this runs for every row
+            if size <= count:
                 taken.append(rows.pop(0))
             else:
-                taken.append(first[:count])
-                rows[0] = first[count:]
-            count -= len(taken[-1])
+                taken.append(rows[0][:count])
+                rows[0] = rows[0][count:]
+            count -= size
         return taken
 
     def leave(self, segment: int, hidden: Tensor) -> None:
         """hidden [n, d]: the rows that have just gone through a segment."""
-        self.read[segment] += len(hidden)
+        self.read[segment] += hidden.shape[0]
         if self.trail is not None:
             self.trail.add(segment, hidden)
         if segment < self.deepest:
