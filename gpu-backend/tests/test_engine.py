@@ -193,6 +193,26 @@ def test_requests_wait_for_pages_and_nothing_is_lost(model: NestedModel) -> None
     assert all(answer.end is not None for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("overtake", "order"), [(0, [0, 1, 2, 3, 4, 6, 7]), (1, [0, 2, 1, 3, 7, 4, 6]), (32, [0, 2, 4, 6, 1, 3, 7])]
+)
+def test_requests_of_one_exit_are_admitted_together(model: NestedModel, overtake: int, order: list[int]) -> None:
+    """Of exits 4 and 1 in turn; one resumes a handoff, one may exit early, one drafts, one is cancelled in the line."""
+    engine = Scheduler(Runner(copy.deepcopy(model), 1, BUDGET), CHUNK, overtake=overtake)
+    ids = [5, 6, 7]
+    jobs = [Job(ids, 1 if number % 2 else 4, 2) for number in range(8)]
+    jobs[2] = Job(ids, 4, 2, decoding=EarlyExit({1: 0.0}))
+    jobs[4] = Job(ids, 4, 2, decoding=Speculative(1, 2))
+    answers = [
+        Answer(engine, job, state_of(model, ids, 1) if number == 3 else None, cancelled=lambda at=number: at == 5)
+        for number, job in enumerate(jobs)
+    ]
+    finish(engine)
+    assert answers[5].end is None
+    answered = [number for number, answer in enumerate(answers) if answer.end is not None]
+    assert sorted(answered, key=lambda number: answers[number].sequence.started) == order
+
+
 def test_a_long_prompt_does_not_stall_others(model: NestedModel) -> None:
     engine = scheduler(model)
     short = Answer(engine, Job([5, 6], 4, 20))
