@@ -109,7 +109,7 @@ async function answerAt(
   let prefill: PrefillFeatures | null = null;
   const confidences: number[] = [];
   const answer: number[] = [];
-  sequence.retarget(tokenIds);
+  sequence.rewind(agreement(sequence.tokenIds, tokenIds));
   const events = generate(engine, sequence, request, new AbortController().signal, {
     afterPrefill(features) {
       prefill = features;

@@ -7,7 +7,7 @@
  * blocks and holds the rest of the prompt back until its block completes; `advance` computes up to the position asked,
  * the last chunk being what is left of its block. A prompt fed in pieces of any size and then advanced to its end has
  * gone through the very same chunks as one fed at once, hence the very same state. Positions that are advanced one at a
- * time (decoding) keep the state they got; `Sequence.retarget` drops it where a later prompt needs it exact.
+ * time (decoding) keep the state they got.
  *
  * Steps. One step is one chunk through the segments it needs. The step lock is held for a step and nothing but
  * computation is awaited under it, so that a request that dies cannot leave it locked.

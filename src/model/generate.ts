@@ -49,9 +49,9 @@ export interface GenerationOutcome {
  * Generates one answer at `request.exit_layer`, or with `request.decoding` each token at the first exit that is sure enough.
  *
  * `sequence` holds a prefix of `request.token_ids`; the rest is appended and read. It is new (empty), imported from a
- * handoff (its states are continued as they are), or warm: a cache has filled it, or a caller that kept it from an earlier turn calls
- * `sequence.retarget(request.token_ids)` first. `usage.prompt_tokens` leaves `answer_tokens` out; `cached_tokens` is the
- * number of prompt positions of which every layer up to the exit was there already.
+ * handoff, or warm: a cache has filled it, or a caller has rewound it to what it shares with the request. States are continued
+ * as they are. `usage.prompt_tokens` leaves `answer_tokens` out; `cached_tokens` is the number of prompt positions of which every
+ * layer up to the exit was there already.
  *
  * Leaving the loop early (`return`, `throw`, abort) stops the compute within one token; the sequence stays usable.
  * With `yield*` the caller gets the outcome as the value of the expression. `timings.queue_ms` is 0: waiting for a

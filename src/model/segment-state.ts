@@ -42,7 +42,6 @@ export interface SegmentRows {
 export class SegmentState {
   readonly shape: SegmentShape;
   #computed = 0;
-  #canonical = 0;
   #hiddenFrom = 0;
   #hidden: Float32Array = new Float32Array(0); // [capacity, d]
   readonly #keys: Float32Array[]; // per layer [capacity, Hkv·Dh]
@@ -59,11 +58,6 @@ export class SegmentState {
   /** Positions 0..computed-1 have keys and values. */
   get computed(): number {
     return this.#computed;
-  }
-
-  /** Positions 0..canonical-1 were computed in whole aligned blocks from whole blocks below; a multiple of BLOCK_TOKENS. */
-  get canonical(): number {
-    return this.#canonical;
   }
 
   /** Positions hiddenFrom..computed-1 have a hidden state. */
@@ -103,10 +97,9 @@ export class SegmentState {
   /**
    * Appends the next `tokens` positions; copies them.
    *
-   * @param canonicalBelow up to where the states they were made from are canonical.
    * @param expected positions that will come, these included, as far as is known.
    */
-  append(tokens: number, rows: SegmentRows, canonicalBelow: number, expected: number): void {
+  append(tokens: number, rows: SegmentRows, expected: number): void {
     const start = this.#computed;
     const end = start + tokens;
     this.#reserve(end, Math.max(end, expected));
@@ -117,13 +110,11 @@ export class SegmentState {
       this.#values[at]?.set(rows.values[at] ?? [], start * this.shape.kvWidth);
     }
     this.#computed = end;
-    if (tokens === BLOCK_TOKENS && start === this.#canonical && canonicalBelow >= end) this.#canonical = end;
   }
 
   /** Forgets positions `length` and after. */
   truncate(length: number): void {
     this.#computed = Math.min(this.#computed, length);
-    this.#canonical = Math.min(this.#canonical, blockFloor(this.#computed));
     this.#hiddenFrom = Math.min(this.#hiddenFrom, this.#computed);
   }
 

@@ -3,7 +3,7 @@ import type { Handoff, Numerics } from "../handoff.ts";
 import type { Bundle } from "./bundle.ts";
 import { EngineError, HandoffError } from "./errors.ts";
 import { checkHandoff } from "./handoff-check.ts";
-import { BLOCK_TOKENS, blockFloor, type SegmentRows, SegmentState } from "./segment-state.ts";
+import { BLOCK_TOKENS, type SegmentRows, SegmentState } from "./segment-state.ts";
 
 export class Sequence {
   readonly bundle: Bundle;
@@ -74,20 +74,12 @@ export class Sequence {
     return this.#segment(segment).computed;
   }
 
-  /** Leading positions whose state does not depend on how the tokens arrived: computed in whole aligned blocks. */
-  canonical(segment: number): number {
-    return this.#segment(segment).canonical;
-  }
-
   /** The first position that holds a hidden state at the end of `segment`: 0, or T where a handoff brought none. */
   hiddenFrom(segment: number): number {
     return this.#segment(segment).hiddenFrom;
   }
 
-  /**
-   * Zero-copy rows of whole block `index` of `segment`; valid as `past`. They are canonical if the block ends at
-   * `canonical(segment)` or before.
-   */
+  /** Zero-copy rows of whole block `index` of `segment`; valid as `past`. */
   block(segment: number, index: number): SegmentRows & { readonly hidden: Float32Array } {
     return this.#segment(segment).rows(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
@@ -99,23 +91,6 @@ export class Sequence {
     }
     this.#ids.length = length;
     for (const segment of this.#segments) segment.truncate(length);
-  }
-
-  /**
-   * Makes this the sequence of `ids`, keeping the state of the blocks it shares with them. States that depend on how
-   * tokens arrived (a half-filled block, blocks filled by decoding) are dropped, so that the same prompt gives the
-   * same answer on a warm sequence and on a new one.
-   *
-   * @returns the number of leading positions whose state was kept in the first segment.
-   * @throws EngineError as `append`; the sequence is then rewound to what it shares with `ids`.
-   */
-  retarget(ids: readonly number[]): number {
-    let common = 0;
-    while (common < this.length && common < ids.length && this.#ids[common] === ids[common]) common++;
-    this.#ids.length = common;
-    for (const segment of this.#segments) segment.truncate(Math.min(segment.canonical, blockFloor(common)));
-    this.append(ids.slice(common));
-    return this.computed(0);
   }
 
   /** Zero-copy `[computed, Hkv·Dh]`, valid until the next `store` or `rewind`. `layer` is the index in the model, from 0. */
@@ -134,8 +109,7 @@ export class Sequence {
 
   /** Appends what `segment` computed for the next `tokens` positions; copies it. */
   store(segment: number, tokens: number, rows: SegmentRows): void {
-    const below = segment === 0 ? Infinity : this.canonical(segment - 1);
-    this.#segment(segment).append(tokens, rows, below, this.length);
+    this.#segment(segment).append(tokens, rows, this.length);
   }
 
   /**
@@ -190,7 +164,7 @@ export class Sequence {
         keys: handoff.pastK.slice(firstLayer - 1, lastLayer),
         values: handoff.pastV.slice(firstLayer - 1, lastLayer),
       };
-      segment.append(handoff.positions, rows, 0, sequence.length);
+      segment.append(handoff.positions, rows, sequence.length);
     }
     sequence.#isForeign = handoff.numerics !== bundle.numerics;
     return sequence;

@@ -66,50 +66,6 @@ describe("rewind", () => {
   });
 });
 
-describe("retarget", () => {
-  test("gives exactly the state of a new sequence, whatever was there", async () => {
-    const operation = fc.record({
-      tokens: fc.integer({ min: 1, max: 70 }),
-      decode: fc.boolean(),
-      exit: fc.constantFrom(1, 3, 4),
-    });
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(operation, { maxLength: 3 }),
-        fc.integer({ min: 1, max: 180 }),
-        fc.integer({ min: 0, max: 180 }),
-        async (history, length, same) => {
-          const target = [
-            ...ids(Math.min(same, length)),
-            ...Array.from({ length: Math.max(0, length - same) }, () => 2),
-          ];
-          const warm = engine.newSequence();
-          for (const { tokens, decode, exit } of history) {
-            const from = warm.length;
-            warm.append(ids(200).slice(from, Math.min(from + tokens, 190)));
-            for (let n = decode ? from + 1 : warm.length; n <= warm.length; n++) await engine.advance(warm, exit, n);
-          }
-          const kept = warm.retarget(target);
-          expect(kept % BLOCK_TOKENS).toBe(0);
-          await engine.advance(warm, 4, target.length);
-          expect(warm.export(4)).toEqual((await read(target, 4)).export(4));
-        },
-      ),
-      { numRuns: 40 },
-    );
-  });
-
-  test("keeps whole blocks and drops the one that was decoded", async () => {
-    const sequence = await read(ids(40), 1);
-    for (let n = 41; n <= 70; n++) {
-      sequence.append([n % VOCABULARY]);
-      await engine.advance(sequence, 1, n);
-    }
-    expect(sequence.canonical(0)).toBe(32);
-    expect(sequence.retarget([...sequence.tokenIds, 1])).toBe(32);
-  });
-});
-
 describe("handoff", () => {
   test("at every exit resumes to the state of a run that never stopped", async () => {
     await fc.assert(
