@@ -2,7 +2,8 @@
 
 Data and tokenizer; drills of pairs, short ones first; chats; drills of walks and dates, short ones first; chats again,
 the learning rate falling; a stretch with long conversations; then the same once more for walks of four hops and what is
-learnt by heart; evaluation. docs/log.md tells what each is for.
+learnt by heart, an average of weights, a settling stretch from it and an average again; evaluation. docs/log.md tells
+what each is for.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "new-chats": ("--split", "train", "--n", "110000", "--seed", "5"),
     "hops-4-5": ("--hops", "5", "--least-hops", "4", "--n", "25000", "--seed", "5"),
     "recall": ("--recall", "--n", "25000", "--seed", "5"),
+    "settling-chats": ("--split", "train", "--n", "45000", "--seed", "6"),
+    "settling-hops": ("--hops", "5", "--least-hops", "4", "--n", "6000", "--seed", "6"),
+    "settling-recall": ("--recall", "--n", "12000", "--seed", "6"),
 }
 # Files beside the checkpoint: prompts to calibrate with, and those that are evaluated.
 ROWS: dict[str, tuple[str, ...]] = {
@@ -101,11 +105,27 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("--objective", "soft", "--distill", "0.5", "--length", LONG, "--batch", "16")
         + ("--steps", "100", "--lr", "6e-5", "--warm-up-share", "0"),
     ),
+    (
+        "settling",
+        ("settling-chats", "settling-hops", "settling-recall"),
+        ("--objective", "soft", "--distill", "0.5", "--batch", "32")
+        + ("--steps", "400", "--lr", "8e-4", "--final-lr-share", "0.03"),
+    ),
 )
+# Stages that go on from an average of weights: an earlier stage, and its share beside the stage before.
+AVERAGED = {"settling": ("long-chats", "0.3")}
+# What is shipped: so much of the weights that the last stage went on from, the rest of those it made.
+KEPT_SHARE = "0.75"
 # Test rows that ways to answer are compared on.
 COMPARED_ROWS = 100
 # The first stage that a sorted checkpoint of the world skips to.
 FURTHER = "drill-four-hops"
+
+
+def average_job(name: str, later: str, earlier: str, share: str, out: Path) -> Job:
+    """Writes the mean of two checkpoints' weights."""
+    arguments = ("--later", later, "--earlier", earlier, "--share", share, "--out", str(out))
+    return Job(name, "sortie.experiments.average", arguments)
 
 
 def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
@@ -135,12 +155,20 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
         stages = STAGES[[name for name, _, _ in STAGES].index(FURTHER) :]
     source = ("--fresh", str(shape)) if base is None else ("--model", str(base))
     for name, files, options in stages:
-        target = out if name == STAGES[-1][0] else runs / name / "model"
+        if name in AVERAGED:
+            earlier, share = AVERAGED[name]
+            ran = any(stage == earlier for stage, _, _ in stages)
+            older = runs / earlier / "model" if ran or base is None else base
+            mean = runs / f"average-{name}" / "model"
+            jobs.append(average_job(mean.parent.name, source[1], str(older), share, mean))
+            source = ("--model", str(mean))
+        start, target = source[1], runs / name / "model"
         data = [str(runs / f"{file}.jsonl") for file in files]
         # Later options win: a stage's own come last.
         arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
         jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
         source = ("--model", str(target))
+    jobs.append(average_job("average", source[1], start, KEPT_SHARE, out))
     for name, arguments in ROWS.items():
         to = ("--out", str(out / f"{name}.jsonl"))
         jobs.append(Job(f"write-{name}", "sortie.world.cli", (*arguments, *seed, *to)))
