@@ -4,11 +4,12 @@
  */
 import { sha256, toHex } from "./bytes.ts";
 import type { Lead, ResponseClient } from "./cache/response-client.ts";
-import type { AnswerEnd, ChatAnswer, Route, TextEvent } from "./conversation.ts";
+import type { ChatAnswer, Route, TextEvent } from "./conversation.ts";
 import type { Interest } from "./interest.ts";
 import { closing, leaving } from "./iteration.ts";
 import type { Meter } from "./meter.ts";
 import { describeError, log } from "./log.ts";
+import { isDegraded } from "./policy/route.ts";
 
 /** What is known of an answer when its first token is there. */
 export interface Flown {
@@ -95,7 +96,7 @@ async function* passOn(events: AsyncIterable<TextEvent>, lead: Lead, store: bool
   try {
     for await (const event of events) {
       lead.tell(JSON.stringify(event));
-      if (event.type === "end" && store && !isDegraded(event)) lead.finish();
+      if (event.type === "end" && store && !isDegraded(event.route)) lead.finish();
       yield event;
     }
   } finally {
@@ -151,9 +152,4 @@ export async function* replayed(
     }
     yield { ...event, usage: { ...usage, cached_tokens: usage.prompt_tokens }, charge: meter.charge() };
   }
-}
-
-/** An answer that another tier would have given. */
-function isDegraded({ route }: AnswerEnd): boolean {
-  return route.reason.startsWith("degraded");
 }

@@ -12,7 +12,7 @@ import type { Handoff } from "./handoff.ts";
 import { log } from "./log.ts";
 import type { OriginClient } from "./origin/client.ts";
 import { OriginError } from "./origin/origin-error.ts";
-import type { Chosen, Circumstances, PromptDecision } from "./policy/route.ts";
+import { type Chosen, type Circumstances, degraded, isDegraded, type PromptDecision } from "./policy/route.ts";
 import type { ExitPolicy } from "./policy/selection.ts";
 import { earlyExit, edgeJob } from "./jobs.ts";
 import { nextEvent, shardTokens, withCachedAtMost } from "./shard-tokens.ts";
@@ -95,14 +95,17 @@ async function serveAtEdge(
     return serveAtOrigin(deps, generation, spilled, plan, null, signal);
   }
   const { first, rest } = opening;
-  const follow = (begun: EdgeEvent): AsyncIterable<TokenEvent> => shardTokens(begun, rest, { moved, goOn });
+  // Among the edge's exits alone, a later gate's verdict is what is left of the router's, too.
+  const later = (to: Route): Route => (isDegraded(route) ? degraded(to) : to);
+  const tell: Moved = (to) => moved(later(to));
+  const follow = (begun: EdgeEvent): AsyncIterable<TokenEvent> => shardTokens(begun, rest, { moved: tell, goOn });
   async function goOn(handoff: Handoff, sent: readonly number[], to: Route): Promise<AsyncIterable<TokenEvent>> {
     const served = await serveAtOrigin(deps, afterTokens(generation, sent), to, plan, { handoff }, signal);
     moved(served.route);
     return served.tokens;
   }
   if (first.type !== "verdict") return { route, tokens: follow(first) };
-  const decided: Route = { exit: first.exit, tier: "edge", reason: first.reason };
+  const decided = later({ exit: first.exit, tier: "edge", reason: first.reason });
   const second = await nextEvent(rest);
   if (second.type !== "handoff") return { route: decided, tokens: follow(second) };
   await rest.return?.(); // the shard's part is done: its place is free for others
@@ -181,11 +184,10 @@ async function degrade(
 ): Promise<Served> {
   const exit = plan.circumstances.edgeExits.at(-1);
   if (plan.policy.kind === "fixed" || exit === undefined) throw unavailable("the origin is not reachable", error);
-  const reason = `degraded; origin=${error.kind}`;
-  const route: PromptDecision = { exit, tier: "edge", reason, later: null };
-  const opening = await openEdge(deps, generation, route, null, signal);
+  const route = degraded({ exit, tier: "edge", reason: `origin=${error.kind}` });
+  const opening = await openEdge(deps, generation, { ...route, later: null }, null, signal);
   if (!opening.ok) throw unavailable(opening.reason, error);
-  return { route: { exit, tier: "edge", reason }, tokens: shardTokens(opening.first, opening.rest, null) };
+  return { route, tokens: shardTokens(opening.first, opening.rest, null) };
 }
 
 function unavailable(why: string, cause?: OriginError): ApiError {

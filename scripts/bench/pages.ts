@@ -9,6 +9,7 @@ import type { Browser } from "playwright-core";
 import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { launchBrowser } from "../browser.ts";
 import { median } from "./rounds.ts";
+import { ESCALATED_PROMPT } from "../trace/tree.ts";
 
 const HELP = `npm run bench:pages -- [options]    (npm run dev must run)
 
@@ -18,7 +19,6 @@ const HELP = `npm run bench:pages -- [options]    (npm run dev must run)
   --help               this text`;
 
 const EASY = "how do you say dog in spanish";
-const HARD = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
 /** What a page may weigh, in bytes of gzip. */
 const MAX_PAGE_BYTES = 150_000;
 
@@ -87,14 +87,11 @@ async function takePictures(browser: Browser, folder: string): Promise<void> {
   await page.goto(values.url);
   await page.getByText("key for visitors").waitFor();
   await answer(EASY, 1);
-  await answer(HARD, 2);
+  await answer(ESCALATED_PROMPT, 2);
   await page.screenshot({ path: join(folder, "playground.png") });
   await page.getByRole("button", { name: "New" }).click();
   await page.getByLabel("All exits at once").check();
-  await answer(
-    "B points to D, D points to K, K points to T, T points to B. Start at B, take three steps. Where are you?",
-    4,
-  );
+  await answer(ESCALATED_PROMPT, 4);
   await page.screenshot({ path: join(folder, "all-exits.png") });
   await page.setViewportSize({ width: 360, height: 740 });
   await page.emulateMedia({ colorScheme: "dark" });

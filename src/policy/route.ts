@@ -3,6 +3,9 @@ import type { Route } from "../conversation.ts";
 import type { ExitPolicy } from "./selection.ts";
 import type { RangedTarget, Target } from "./targets.ts";
 
+/** How the reason of an answer begins that another tier would have given. */
+const DEGRADED = "degraded; ";
+
 /** What the decision may assume of the deployment right now. */
 export interface Circumstances {
   /** The exits that may answer, ascending. */
@@ -80,10 +83,20 @@ function reach({ exits, edgeExits, origin, edge }: Circumstances): {
 } {
   if (origin !== "ready" && edgeExits.length > 0 && edgeExits.length < exits.length) {
     if (origin === "absent") return { exits: edgeExits, prefix: "", circumstance: "no-origin" };
-    return { exits: edgeExits, prefix: "degraded; ", circumstance: "origin-down" };
+    return { exits: edgeExits, prefix: DEGRADED, circumstance: "origin-down" };
   }
   const turnedAway = edge !== "ready" && origin === "ready" && edgeExits.length > 0;
   return { exits, prefix: "", circumstance: turnedAway ? `edge-${edge}` : null };
+}
+
+/** Whether another tier would have given the answer. */
+export function isDegraded({ reason }: Route): boolean {
+  return reason.startsWith(DEGRADED);
+}
+
+/** A route that takes the place of another tier's. */
+export function degraded(route: Route): Route {
+  return isDegraded(route) ? route : { ...route, reason: `${DEGRADED}${route.reason}` };
 }
 
 function settled(exit: number, now: Circumstances, reason: string): PromptDecision {

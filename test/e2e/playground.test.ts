@@ -4,10 +4,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startServer, type RunningServer } from "../contract/support/server.ts";
 import { originOf } from "./support/processes.ts";
 import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPage } from "./support/pages.ts";
+import { ESCALATED_PROMPT } from "../../scripts/trace/tree.ts";
 
-/** The router hands this one to the origin. */
-const HARD = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
-/** Gate 1 sends it to the origin at once. */
+/** The router hands it to the origin, too. */
 const FAR =
   "B points to D, D points to K, K points to T, T points to F, F points to B. Start at B, take four steps. Where are you?";
 /** A token's event takes about 500 bytes. */
@@ -50,7 +49,7 @@ test.skipIf(noBrowser)("first visit to first answer: one click, and everything a
 
 test.skipIf(noBrowser)("an escalation is seen: the tier, the gate, the exits", async () => {
   const { page, verify } = await visit();
-  await page.getByLabel("Prompt").fill(HARD);
+  await page.getByLabel("Prompt").fill(ESCALATED_PROMPT);
   await page.keyboard.press("Enter");
   const answer = page.locator(".answer.state-done");
   await answer.waitFor();
@@ -76,7 +75,7 @@ test.skipIf(noBrowser)("the quality slider sends less to the origin", async () =
   const { page, verify } = await visit();
   const exitAt = async (quality: string): Promise<number> => {
     await page.locator("label", { hasText: "Quality to keep" }).locator("input").fill(quality);
-    await page.getByLabel("Prompt").fill(HARD);
+    await page.getByLabel("Prompt").fill(ESCALATED_PROMPT);
     await page.keyboard.press("Enter");
     await page.locator(".answer.state-done").waitFor();
     const told = (await page.locator(".who").textContent()) ?? "";
@@ -136,7 +135,7 @@ test.skipIf(noBrowser)("a spent budget is told with its state and its reset", as
   expect(await applied.text()).toContain("changed");
   const { page, verify } = await visit();
   await page.getByLabel("API key").fill(`sk-sortie-acme-${secret}`);
-  await page.getByLabel("Prompt").fill(HARD.repeat(3));
+  await page.getByLabel("Prompt").fill(ESCALATED_PROMPT.repeat(3));
   await page.keyboard.press("Enter");
   const alert = await page.getByRole("alert").textContent();
   expect(alert).toContain("The budget is spent.");

@@ -51,6 +51,8 @@ export interface Tiers {
   readonly hard?: boolean;
   /** With `hard`: gate 2 lets the answer begin, and gate 3 hands it off after so many tokens. */
   readonly doubtsAt?: number;
+  /** With `hard`: gate 2 climbs to the ladder's end where no exit lies beyond it. */
+  readonly climbs?: boolean;
   /** The origin cannot be reached. */
   readonly originDown?: boolean;
   /** The edge turns every job away. */
@@ -118,6 +120,10 @@ export function scripted(tiers: Tiers = {}) {
         yield { type: "verdict", exit: 12, reason: "gate=prefill; reason=hard", handoff: SPENT };
         yield { type: "handoff", handoff: { positions: 3 } as never };
         return;
+      }
+      const top = job.gates?.ladder.at(-1)?.exit;
+      if (tiers.climbs === true && top !== undefined) {
+        yield { type: "verdict", exit: top, reason: "gate=prefill; reason=hard", handoff: null };
       }
       yield* tokensOf(job.request, signal, tiers);
     } finally {

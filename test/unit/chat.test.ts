@@ -182,6 +182,11 @@ describe("load and health", () => {
     expect((await routeOf(deps)).reason).toMatch(/^degraded; gate=prompt; .*reason=origin-down$/);
     expect(state.origin).toHaveLength(1);
   });
+  test("without the origin, a later gate's verdict is marked, too", async () => {
+    const { deps } = scripted({ hard: true, climbs: true, originDown: true });
+    await routeOf(deps);
+    expect(await routeOf(deps)).toEqual({ exit: 6, tier: "edge", reason: "degraded; gate=prefill; reason=hard" });
+  });
   test("a full edge sends the prompt to the origin, by gate 1 alone", async () => {
     const { deps, state } = scripted({ hard: true, edgeFull: true });
     expect(await routeOf(deps)).toMatchObject({
