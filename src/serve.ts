@@ -96,8 +96,8 @@ async function serveAtEdge(
   }
   const { first, rest } = opening;
   // Among the edge's exits alone, a later gate's verdict is what is left of the router's, too.
-  const later = (to: Route): Route => (isDegraded(route) ? degraded(to) : to);
-  const tell: Moved = (to) => moved(later(to));
+  const marked = (to: Route): Route => (isDegraded(route) ? degraded(to) : to);
+  const tell: Moved = (to) => moved(marked(to));
   const follow = (begun: EdgeEvent): AsyncIterable<TokenEvent> => shardTokens(begun, rest, { moved: tell, goOn });
   async function goOn(handoff: Handoff, sent: readonly number[], to: Route): Promise<AsyncIterable<TokenEvent>> {
     const served = await serveAtOrigin(deps, afterTokens(generation, sent), to, plan, { handoff }, signal);
@@ -105,7 +105,7 @@ async function serveAtEdge(
     return served.tokens;
   }
   if (first.type !== "verdict") return { route, tokens: follow(first) };
-  const decided = later({ exit: first.exit, tier: "edge", reason: first.reason });
+  const decided = marked({ exit: first.exit, tier: "edge", reason: first.reason });
   const second = await nextEvent(rest);
   if (second.type !== "handoff") return { route: decided, tokens: follow(second) };
   await rest.return?.(); // the shard's part is done: its place is free for others

@@ -57,7 +57,7 @@ export function storeRim({ graph, model, source, numerics }: Builder): Rim {
 /** Final norm and head. @param hidden float32 [B, N, d], N at least 1. @returns float32 [B, N, V]. */
 export function headLogits({ graph, model, source, numerics }: Builder, { head }: Rim, hidden: string): string {
   const width = [model.hiddenSize];
-  const gain = graph.shared(FINAL_NORM, "float32", width, () => source.tensor(FINAL_NORM, width));
+  const gain = graph.weight(FINAL_NORM, "float32", width, () => source.tensor(FINAL_NORM, width));
   const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
   return numerics.product(graph, numerics.operand(graph, normed), head);
 }

@@ -145,8 +145,7 @@ export class Engine {
     const length = Math.min(prompt + WARM_UP_TOKENS, this.bundle.shape.context_length);
     const started = performance.now();
     do {
-      const sequence = this.newSequence();
-      sequence.append(Array.from({ length: prompt }, () => 0));
+      const sequence = this.newSequence(Array.from({ length: prompt }, () => 0));
       for (let n = prompt; n <= length; n++) {
         await this.next(sequence, deepest);
         if (n < length) sequence.append([0]);

@@ -12,19 +12,8 @@ import { hasChatTemplate } from "../../scripts/export/copied.ts";
 import { WeightFiles } from "../../scripts/export/onnx/weights.ts";
 import { type RandomShape, writeRandomCheckpoint } from "../../scripts/export/random-checkpoint.ts";
 import { bundleSchema } from "../../src/model/bundle.ts";
+import { SMALL_SHAPE } from "./small-shape.ts";
 
-const SHAPE: RandomShape = {
-  hidden_size: 32,
-  intermediate_size: 48,
-  num_hidden_layers: 3,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 8,
-  vocab_size: 300,
-  max_position_embeddings: 128,
-  rope_theta: 10_000,
-  tie_word_embeddings: true,
-};
 const PYTHON = join(import.meta.dirname, "../../gpu-backend/.venv/bin/python");
 /** Checks every graph of the folders given, external data included. */
 const CHECKER = `
@@ -43,7 +32,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 function checkpoint(shape: Partial<RandomShape> = {}): string {
   const path = join(folder, `checkpoint-${readdirSync(folder).length}`);
-  writeRandomCheckpoint(path, { ...SHAPE, ...shape });
+  writeRandomCheckpoint(path, { ...SMALL_SHAPE, ...shape });
   return path;
 }
 

@@ -11,6 +11,7 @@ import { folderSource } from "../../src/model/node-source.ts";
 import { nodeRuntime } from "../../src/model/runtime-node.ts";
 import type { Runtime } from "../../src/model/runtime.ts";
 import { Sequence } from "../../src/model/sequence.ts";
+import { SMALL_SHAPE } from "./small-shape.ts";
 
 const PROMPT = Array.from({ length: 45 }, (_, at) => (at * 7) % 300);
 const ANSWER = [5, 250, 17, 99];
@@ -38,18 +39,7 @@ async function engineOf(kind: "pieces" | "whole", exits?: number[]): Promise<Eng
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "sortie-network-"));
   const checkpoint = join(folder, "checkpoint");
-  writeRandomCheckpoint(checkpoint, {
-    hidden_size: 32,
-    intermediate_size: 64,
-    num_hidden_layers: 4,
-    num_attention_heads: 4,
-    num_key_value_heads: 2,
-    head_dim: 8,
-    vocab_size: 300,
-    max_position_embeddings: 128,
-    rope_theta: 10_000,
-    tie_word_embeddings: false,
-  });
+  writeRandomCheckpoint(checkpoint, { ...SMALL_SHAPE, num_hidden_layers: 4, tie_word_embeddings: false });
   await exportBundle({ checkpoint, out: join(folder, "bundle"), numerics: "w8a8", exits: [1, 2, 4] });
   [pieces, whole] = [await engineOf("pieces"), await engineOf("whole")];
 });
