@@ -1,7 +1,10 @@
 """The recipe of models/tiny, as a queue of jobs.
 
 Data and tokenizer; drills of pairs, short ones first; chats; drills of walks and dates, short ones first; chats again,
-the learning rate falling; a last stretch with long conversations; evaluation. docs/log.md tells what each is for.
+the learning rate falling; a stretch with long conversations; then the same once more for walks of four hops and what is
+learnt by heart, an average of weights, a settling stretch from it and an average again; evaluation. docs/log.md tells
+what each is for. The weights in models/tiny are those after `long-chats`; the stages after it make better ones that are
+not shipped yet (docs/log.md, 2026-11-26).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ SHAPE = LlamaConfig(
     eos_token_id=2,
     pad_token_id=0,
 )
-# Files of the generated world: arguments of `sortie-world`.
+# Files of the generated world: arguments of `sortie-world`; the seed is SEED where they name none.
 FILES: dict[str, tuple[str, ...]] = {
     "held-out": ("--split", "validation", "--n", "1500"),
     "pairs-short": ("--drills", "3", "--n", "40000"),
@@ -43,6 +46,15 @@ FILES: dict[str, tuple[str, ...]] = {
     "dates-3": ("--dates", "3", "--n", "8000"),
     "chats-few": ("--split", "train", "--n", "30000"),
     "chats": ("--split", "train", "--n", "200000"),
+    "new-chats-few": ("--split", "train", "--n", "20000", "--seed", "4"),
+    "hops-4": ("--hops", "4", "--least-hops", "4", "--n", "10000", "--seed", "4"),
+    "recall-few": ("--recall", "--n", "8000", "--seed", "4"),
+    "new-chats": ("--split", "train", "--n", "110000", "--seed", "5"),
+    "hops-4-5": ("--hops", "5", "--least-hops", "4", "--n", "25000", "--seed", "5"),
+    "recall": ("--recall", "--n", "25000", "--seed", "5"),
+    "settling-chats": ("--split", "train", "--n", "45000", "--seed", "6"),
+    "settling-hops": ("--hops", "5", "--least-hops", "4", "--n", "6000", "--seed", "6"),
+    "settling-recall": ("--recall", "--n", "12000", "--seed", "6"),
 }
 # Files beside the checkpoint: prompts to calibrate with, and those that are evaluated.
 ROWS: dict[str, tuple[str, ...]] = {
@@ -75,11 +87,46 @@ STAGES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--length", LONG, "--batch", "16")
         + ("--steps", "100", "--lr", "1.2e-4", "--warm-up-share", "0"),
     ),
+    # Four hops alone, then five beside them: both at once taught neither.
+    (
+        "drill-four-hops",
+        ("new-chats-few", "hops-4", "recall-few"),
+        ("--objective", "soft", "--exit-weights", "depth", "--distill", "0.5", "--batch", "32")
+        + ("--steps", "300", "--lr", "1.2e-3", *CONSTANT_RATE),
+    ),
+    (
+        "last-chats",
+        ("new-chats", "hops-4-5", "recall"),
+        ("--objective", "soft", "--distill", "0.5", "--batch", "32")
+        + ("--steps", "900", "--lr", "1.2e-3", "--final-lr-share", "0.05"),
+    ),
+    (
+        "last-long-chats",
+        ("new-chats", "hops-4-5", "recall"),
+        ("--objective", "soft", "--distill", "0.5", "--length", LONG, "--batch", "16")
+        + ("--steps", "100", "--lr", "6e-5", "--warm-up-share", "0"),
+    ),
+    (
+        "settling",
+        ("settling-chats", "settling-hops", "settling-recall"),
+        ("--objective", "soft", "--distill", "0.5", "--batch", "32")
+        + ("--steps", "400", "--lr", "8e-4", "--final-lr-share", "0.03"),
+    ),
 )
+# Stages that go on from an average of weights: an earlier stage, and its share beside the stage before.
+AVERAGED = {"settling": ("long-chats", "0.3")}
+# What is shipped: so much of the weights that the last stage went on from, the rest of those it made.
+KEPT_SHARE = "0.75"
 # Test rows that ways to answer are compared on.
 COMPARED_ROWS = 100
 # The first stage that a sorted checkpoint of the world skips to.
-FURTHER = "drill-walks"
+FURTHER = "drill-four-hops"
+
+
+def average_job(name: str, later: str, earlier: str, share: str, out: Path) -> Job:
+    """Writes the mean of two checkpoints' weights."""
+    arguments = ("--later", later, "--earlier", earlier, "--share", share, "--out", str(out))
+    return Job(name, "sortie.experiments.average", arguments)
 
 
 def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
@@ -98,7 +145,7 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
     common += ("--length", SHORT, "--batch", "24", "--held-out", str(runs / "held-out.jsonl"))
     jobs = [
         Job(
-            f"write-{name}", "sortie.world.cli", (*arguments, "--seed", str(SEED), "--out", str(runs / f"{name}.jsonl"))
+            f"write-{name}", "sortie.world.cli", ("--seed", str(SEED), *arguments, "--out", str(runs / f"{name}.jsonl"))
         )
         for name, arguments in FILES.items()
     ]
@@ -109,12 +156,20 @@ def tiny_jobs(runs: Path, out: Path, base: Path | None = None) -> list[Job]:
         stages = STAGES[[name for name, _, _ in STAGES].index(FURTHER) :]
     source = ("--fresh", str(shape)) if base is None else ("--model", str(base))
     for name, files, options in stages:
-        target = out if name == STAGES[-1][0] else runs / name / "model"
+        if name in AVERAGED:
+            earlier, share = AVERAGED[name]
+            ran = any(stage == earlier for stage, _, _ in stages)
+            older = runs / earlier / "model" if ran or base is None else base
+            mean = runs / f"average-{name}" / "model"
+            jobs.append(average_job(mean.parent.name, source[1], str(older), share, mean))
+            source = ("--model", str(mean))
+        start, target = source[1], runs / name / "model"
         data = [str(runs / f"{file}.jsonl") for file in files]
         # Later options win: a stage's own come last.
         arguments = (*source, "--data", *data, *common, *options, "--out", str(target))
         jobs.append(Job(name, "sortie.training", (*arguments, "--run", str(runs / name / "run"))))
         source = ("--model", str(target))
+    jobs.append(average_job("average", source[1], start, KEPT_SHARE, out))
     for name, arguments in ROWS.items():
         to = ("--out", str(out / f"{name}.jsonl"))
         jobs.append(Job(f"write-{name}", "sortie.world.cli", (*arguments, *seed, *to)))
