@@ -2,7 +2,8 @@
 import type { Span } from "./receiver.ts";
 
 /** A prompt of models/tiny's world that gate 2 finds hard: the edge reads it, the origin answers. */
-export const ESCALATED_PROMPT = "Start with 9, add 7, subtract 3, add 8, subtract 5, then add 4. What is the result?";
+export const ESCALATED_PROMPT =
+  "B points to D, D points to K, K points to T, T points to B. Start at B, take three steps. Where are you?";
 
 const ROOT = "POST /v1/chat/completions";
 /** A span's name, and the names that its parent may have. */

@@ -6,7 +6,7 @@ import { originOf } from "./support/processes.ts";
 import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPage } from "./support/pages.ts";
 import { ESCALATED_PROMPT } from "../../scripts/trace/tree.ts";
 
-/** Gate 1 sends it to the origin at once. */
+/** The router hands it to the origin, too. */
 const FAR =
   "B points to D, D points to K, K points to T, T points to F, F points to B. Start at B, take four steps. Where are you?";
 /** A token's event takes about 500 bytes. */

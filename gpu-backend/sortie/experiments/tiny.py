@@ -3,8 +3,7 @@
 Data and tokenizer; drills of pairs, short ones first; chats; drills of walks and dates, short ones first; chats again,
 the learning rate falling; a stretch with long conversations; then the same once more for walks of four hops and what is
 learnt by heart, an average of weights, a settling stretch from it and an average again; evaluation. docs/log.md tells
-what each is for. The weights in models/tiny are those after `long-chats`; the stages after it make better ones that are
-not shipped yet (docs/log.md, 2026-11-26).
+what each is for.
 """
 
 from __future__ import annotations
