@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/model/engine.ts";
 import type { Sequence } from "../../src/model/sequence.ts";
-import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE } from "./engine-compare.ts";
+import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE, NEAR_TIE_NATS } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
 const PROMPTS = 40;
@@ -74,7 +74,7 @@ for (const numerics of ["w8a8", "fp32"] as const) {
         `${model.name} ${numerics}, computed in pieces of ${piece}, |Δlogit| ≤ ${logitDifference.toExponential(1)}`,
       );
       if (numerics === "w8a8") {
-        expect(comparison.widestFlip).toBeLessThan(model.nearTieNats);
+        expect(comparison.widestFlip).toBeLessThan(NEAR_TIE_NATS);
         expect(comparison.flipRate).toBeLessThan(MAX_FLIP_RATE);
       } else {
         expect(comparison.flips).toBe(0);
