@@ -3,7 +3,14 @@ import { afterAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/model/engine.ts";
 import type { LoadResult } from "../worker/fixtures/engine/protocol.ts";
 import { type EngineWorker, startEngineWorker } from "../worker/fixtures/engine/start.ts";
-import { Comparison, FLOAT32_LOGIT, greedyRun, type GreedyToken, MAX_FLIP_RATE, NEAR_TIE_NATS } from "./engine-compare.ts";
+import {
+  Comparison,
+  FLOAT32_LOGIT,
+  greedyRun,
+  type GreedyToken,
+  MAX_FLIP_RATE,
+  NEAR_TIE_NATS,
+} from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
 /** In float32 nothing may differ; of what 8 bits let differ 200 prompts tell little. */
