@@ -41,12 +41,14 @@ def exit_losses(
     distilled: bool = False,
     lesson: Lesson | None = None,
     rows: int | None = None,
+    apart: bool = False,
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Sums over the positions that carry loss: cross-entropy of each exit and, if distilled, KL from a teacher.
 
     hidden: {k: [B, T, d]}; labels [B, T] already shifted, IGNORE where there is no loss. KL(teacher ‖ exit): the
     teacher is the lesson's, for every exit; without a lesson it is the deepest exit, whose own KL is zero. It passes
-    no gradient to the teacher. Nats. rows: positions in a chunk; by default as many as LOGIT_BYTES allows.
+    no gradient to the teacher. Nats. rows: positions in a chunk; by default as many as LOGIT_BYTES allows. apart: the
+    shared norm and head get no gradient.
     """
     exits = sorted(hidden)
     keep = labels != IGNORE
@@ -56,7 +58,7 @@ def exit_losses(
 
     def chunk(part: Tensor, targets: Tensor, source: Tensor) -> Tensor:
         """[n, E, d], [n], [n, teacher's d] → sums [2, E]."""
-        logits = [model.logits(part[:, i], k).float() for i, k in enumerate(exits)]
+        logits = [model.logits(part[:, i], k, apart).float() for i, k in enumerate(exits)]
         entropy = torch.stack([F.cross_entropy(values, targets, reduction="sum") for values in logits])
         if not distilled:
             return torch.stack([entropy, torch.zeros_like(entropy)])

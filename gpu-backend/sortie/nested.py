@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from .errors import UserError
@@ -84,12 +85,13 @@ class NestedModel(nn.Module):
         segments: Tensor | None = None,
         up_to: int | None = None,
         skipped: Iterable[int] = (),
+        apart: bool = False,
     ) -> dict[int, Tensor]:
         """ids [B, T] → what each exit's norm reads, {k: [B, T, d]}.
 
         segments [B, T]: which packed row a token belongs to (attention stays inside it, positions restart); None for
         one row each, padded on the right at most. up_to: the deepest exit wanted; layers beyond it do not run.
-        skipped: 1-based layers left out (layer dropout).
+        skipped: 1-based layers left out (layer dropout). apart: an exit's own layer passes no gradient to those before.
         """
         base = self.lm.model
         positions = positions_of(ids, segments)
@@ -106,18 +108,32 @@ class NestedModel(nn.Module):
                 head = self.own_head(number)
                 if head is not None and head.kind == "balcony":
                     exits[number] = head.layer(
-                        x, attention_mask=mask, position_ids=positions, position_embeddings=rotary
+                        x.detach() if apart else x,
+                        attention_mask=mask,
+                        position_ids=positions,
+                        position_embeddings=rotary,
                     )
                 else:
                     exits[number] = x
         return exits
 
-    def logits(self, hidden: Tensor, exit_layer: int | None = None) -> Tensor:
-        """Hidden states of an exit [..., d] → logits [..., V]; exit_layer matters only to exits with their own head."""
+    def logits(self, hidden: Tensor, exit_layer: int | None = None, apart: bool = False) -> Tensor:
+        """Hidden states of an exit [..., d] → logits [..., V]; exit_layer matters only to exits with their own head.
+
+        apart: the shared norm and head get no gradient.
+        """
         head = self.own_head(exit_layer)
         if head is not None and head.kind == "linear":
             return head.head(head.norm(hidden))
-        return self.lm.lm_head(self.lm.model.norm(hidden))
+        norm, lm_head = self.lm.model.norm, self.lm.lm_head
+        if apart:
+            return constant(lm_head, constant(norm, hidden))
+        return lm_head(norm(hidden))
+
+
+def constant(module: nn.Module, values: Tensor) -> Tensor:
+    """What a module makes of values, its parameters taken as constants."""
+    return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, (values,))
 
 
 def check_config(config: PreTrainedConfig) -> None:

@@ -5,7 +5,9 @@
 `sft+ict`    layers frozen, a norm and head of its own for every exit (the paper's early-exit baseline); start it from
              an `sft` checkpoint and train one epoch
 `extracted`  the network cut after one exit, that alone fully tuned (the paper's "Extracted + SFT")
-`soft+`      ours: see `PRESETS`
+`balcony`    layers frozen, a layer of its own for every shallower exit (Balcony, Jamialahmadi et al. 2025)
+`soft+`      ours: `sft` and, apart from it, a layer of its own for every shallower exit, half taught by the deepest;
+             what `sft` trains comes out as `sft` trains it
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class Objective:
     heads: str = "shared"
     # Layers, embedding and the shared norm and head keep their values.
     frozen: bool = False
+    # A shallower exit's loss moves what the exit has to itself and nothing else; the deepest's is `sft`.
+    apart: bool = False
     # Cut the network after one exit (see `prepare`).
     cut: bool = False
 
@@ -56,6 +60,10 @@ class Objective:
             raise UserError("--distill must be in 0..1 and --layer-dropout in 0..1, 1 excluded")
         if self.sampled is not None and self.sampled < 1:
             raise UserError("--sample-exits must be at least 1")
+        if self.apart and (self.weights != "uniform" or self.sampled is not None or self.layer_dropout > 0):
+            raise UserError(
+                f"{self.name} trains each exit apart: --exit-weights, --sample-exits and --layer-dropout are for soft"
+            )
 
     def weight_of(self, exits: tuple[int, ...]) -> dict[int, float]:
         """Weight of each exit's loss; they sum to 1."""
@@ -73,9 +81,8 @@ PRESETS = {
     "sft+ict": Objective("sft+ict", heads="linear", frozen=True),
     "extracted": Objective("extracted", weights="deepest", cut=True),
     "balcony": Objective("balcony", heads="balcony", frozen=True, distill=0.5),
-    # Of the variants tried that need no layers of their own, the least loss at full depth without giving up the shallow
-    # exits or training a teacher first (docs/log.md, 2026-11-25).
-    "soft+": Objective("soft+", weights="half"),
+    # Of all that was tried the one that loses nothing anywhere (docs/log.md, 2026-11-26).
+    "soft+": Objective("soft+", heads="balcony", apart=True, distill=0.5),
 }
 
 
@@ -134,6 +141,8 @@ class SortedObjective(nn.Module):
         if step is None:
             entropy, _ = exit_losses(self.model, self.model.exit_hidden(batch.ids, batch.segments), batch.labels)
             return StepLoss(sum(weight * entropy[k] for k, weight in self.weights.items()), entropy)
+        if self.objective.apart and len(self.model.exits) > 1:
+            return self.apart(batch)
         weights, skipped = self.draw(step)
         hidden = self.model.exit_hidden(batch.ids, batch.segments, up_to=max(weights), skipped=skipped)
         trained = {k: hidden[k] for k in weights}
@@ -145,6 +154,35 @@ class SortedObjective(nn.Module):
         share = {k: distill if k != max(weights) or self.teacher is not None else 0.0 for k in weights}
         losses = [weight * ((1 - share[k]) * entropy[k] + share[k] * divergence[k]) for k, weight in weights.items()]
         return StepLoss(torch.stack(losses).sum(), {k: loss.detach() for k, loss in entropy.items()})
+
+    def apart(self, batch: Batch) -> StepLoss:
+        """The deepest exit's cross-entropy, and that of what the others have to themselves: of no common parameter.
+
+        The two are computed one after the other, so that the first is what `sft` computes, bit for bit.
+        """
+        model, share = self.model, self.objective.distill
+        *shallow, deepest = model.exits
+        hidden = model.exit_hidden(batch.ids, batch.segments, apart=True)
+        entropy, _ = exit_losses(model, {deepest: hidden[deepest]}, batch.labels)
+        lesson = self.lesson(batch) or Lesson(model, hidden[deepest].detach())
+        own, divergence = exit_losses(
+            model,
+            {k: hidden[k] for k in shallow},
+            batch.labels,
+            distilled=share > 0,
+            lesson=lesson,
+            apart=True,
+        )
+        losses = [entropy[deepest], *((1 - share) * own[k] + share * divergence[k] for k in shallow)]
+        return StepLoss(torch.stack(losses).sum(), {k: loss.detach() for k, loss in (own | entropy).items()})
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Parameters that are trained, those of one gradient together."""
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        if not self.objective.apart:
+            return [[p for _, p in trained]]
+        owners = {name: name.split(".")[1] if name.startswith("exit_heads.") else "" for name, _ in trained}
+        return [[p for name, p in trained if owners[name] == owner] for owner in sorted(set(owners.values()))]
 
     @torch.no_grad()
     def lesson(self, batch: Batch) -> Lesson | None:

@@ -135,6 +135,36 @@ def test_frozen_objectives_train_heads_alone(batch: Batch, name: str) -> None:
     assert {n.split(".")[1] for n in trained} == {"1", "2"}
 
 
+def test_ours_trains_the_network_as_sft_does_and_every_other_exit_apart(batch: Batch) -> None:
+    plain, sft = fresh(CONFIGS["llama"], EXITS, seed=0), objective_of("sft")
+    SortedObjective(plain, sft)(batch, 0).total.backward()
+    expected = gradients(plain)
+    ours = objective_of("soft+")
+    model = prepare(fresh(CONFIGS["llama"], EXITS, seed=0), ours)
+    module = SortedObjective(model, ours)
+    loss = module(batch, 0)
+    loss.total.backward()
+    found = gradients(model)
+    own = {name for name in found if name.startswith("exit_heads.")}
+    assert found.keys() - own == expected.keys()
+    for name, gradient in expected.items():
+        assert torch.equal(found[name], gradient), name
+    # Half cross-entropy, half KL from the deepest exit.
+    keep = batch.labels != IGNORE
+    hidden = model.exit_hidden(batch.ids)
+    told = model.logits(hidden[4][keep]).softmax(-1)
+    expected_loss = naive_cross_entropy(model, batch)
+    total = expected_loss[4]
+    for k in (1, 2):
+        learnt = model.logits(hidden[k][keep], k).softmax(-1)
+        total = total + 0.5 * expected_loss[k] + 0.5 * (told * (told / learnt).log()).sum()
+    assert torch.allclose(loss.total, total, rtol=1e-4)
+    assert {name.split(".")[1] for name in own} == {"1", "2"}
+    parts = {frozenset(map(id, part)) for part in module.parts()}
+    assert len(parts) == 3
+    assert frozenset(id(p) for p in model.lm.parameters()) in parts
+
+
 def test_ict_heads_begin_as_the_shared_one(ids: torch.Tensor, model: NestedModel) -> None:
     with torch.inference_mode():
         shared = {k: model.logits(h) for k, h in model.exit_hidden(ids).items()}
@@ -181,4 +211,6 @@ def test_what_cannot_be_is_refused() -> None:
         objective_of("softer")
     for change in ({"weights": "best"}, {"distill": 1.5}, {"layer_dropout": 1.0}, {"sampled": 0}):
         with pytest.raises(UserError):
-            objective_of("soft+", **change)
+            objective_of("soft", **change)
+    with pytest.raises(UserError, match="each exit apart"):
+        objective_of("soft+", sampled=1)

@@ -78,7 +78,7 @@ class Killed(Exception):
 def test_a_run_that_was_cut_off_between_states_ends_like_one_that_was_not(
     tmp_path: Path, rows: Path, shape: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common = {"objective": "soft+", "sample_exits": 1, "layer_dropout": 0.2, "optimizer": "muon", "keep": "last"}
+    common = {"objective": "soft", "sample_exits": 1, "layer_dropout": 0.2, "optimizer": "muon", "keep": "last"}
     train(from_options(options(tmp_path, rows, shape, "whole", **common)))
 
     step = Run.step
@@ -105,6 +105,18 @@ def test_a_run_that_was_cut_off_between_states_ends_like_one_that_was_not(
             for name in ("whole", "cut")
         ]
         assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_ours_loses_nothing_at_full_depth(tmp_path: Path, rows: Path, shape: Path, optimizer: str) -> None:
+    # A gradient this short makes clipping matter: the exits' own layers must not lengthen the network's.
+    common = {"optimizer": optimizer, "gradient_norm": 0.05, "keep": "last"}
+    for name in ("sft", "soft+"):
+        train(from_options(options(tmp_path, rows, shape, name, objective=name, **common)))
+    plain, ours = weights(tmp_path / "sft"), weights(tmp_path / "soft+")
+    assert plain.keys() == ours.keys()
+    for name, value in plain.items():
+        assert torch.equal(value, ours[name]), name
 
 
 def test_a_killed_process_is_resumed_bit_for_bit(tmp_path: Path, rows: Path, shape: Path) -> None:

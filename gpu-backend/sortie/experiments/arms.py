@@ -34,7 +34,8 @@ class Setting:
 
 def arm_names(exits: tuple[int, ...], extracted: bool = True) -> list[str]:
     """Names of all arms; `extracted-K` stands for the network cut after exit K."""
-    cut = [f"{EXTRACTED}-{k}" for k in exits[:-1]] if extracted else []
+    depths = sorted({layers for k in exits[:-1] for layers in (k, k + 1)} - {exits[-1]})
+    cut = [f"{EXTRACTED}-{layers}" for layers in depths] if extracted else []
     return [SFT, ICT, SOFT, *cut, OURS, BALCONY]
 
 

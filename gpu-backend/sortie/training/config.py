@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
     group = top.add_argument_group("objective")
     add = group.add_argument
-    add("--objective", choices=PRESETS, help="default: soft+")
+    add("--objective", choices=PRESETS, help="default: soft")
     add("--cut-at", type=int, metavar="LAYER", help="exit to keep, for the objective `extracted`")
     add("--exit-weights", choices=WEIGHTS, help="how much each exit's loss counts")
     add(
@@ -158,7 +158,7 @@ def from_options(options: dict[str, object]) -> TrainConfig:
     """The configuration of named options (those of the command line, with underscores)."""
     options = dict(options)
     changes = {field_: options.pop(option, None) for option, field_ in OBJECTIVE_OPTIONS.items()}
-    objective = objective_of(str(options.pop("objective", "soft+")), **changes)
+    objective = objective_of(str(options.pop("objective", "soft")), **changes)
     if "out" not in options:
         raise UserError("--out DIR: where to write the checkpoint")
     for name in PATHS:

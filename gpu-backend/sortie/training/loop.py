@@ -25,7 +25,7 @@ from ..nested import DTYPES, NestedModel, save_checkpoint
 from ..objectives import SortedObjective
 from .config import TrainConfig
 from .journal import Journal
-from .optimizer import learning_rate, optimizers, set_rate, trained_parameters
+from .optimizer import learning_rate, optimizers, set_rate
 from .setup import load_data, load_model, load_teacher, make_accelerator
 
 STATE = "state"
@@ -112,6 +112,8 @@ class Run:
         self.accelerator = accelerator
         if config.optimizer == "muon" and accelerator.distributed_type == DistributedType.FSDP:
             raise UserError("--optimizer muon needs whole matrices: not with FSDP")
+        if config.objective.apart and accelerator.distributed_type == DistributedType.FSDP:
+            raise UserError(f"{config.objective.name} reads the shared head as a constant: not with FSDP")
         self.batches = Batches(rows, config.length, config.batch, encoder.pad, config.seed)
         self.held_out = list(Batches(held_out, config.length, config.batch, encoder.pad, config.seed).once())
         self.passes = config.accumulate * accelerator.num_processes
@@ -182,7 +184,8 @@ class Run:
                 accelerator.backward(loss.total * scale)
             for k, value in loss.exits.items():
                 sums[k] = sums.get(k, 0.0) + value.item()
-        accelerator.clip_grad_norm_(trained_parameters(self.module), config.gradient_norm)
+        for part in accelerator.unwrap_model(self.module).parts():
+            accelerator.clip_grad_norm_(part, config.gradient_norm)
         for opt in self.opts:
             opt.step()
             opt.zero_grad()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
-from torch import nn
 
 from ..nested import NestedModel
 from .config import TrainConfig
+
+# Parameters of a decoder layer: the network's own, or one that an exit has to itself.
+LAYER = re.compile(r"\.layers?\.")
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
@@ -26,7 +29,7 @@ def optimizers(model: NestedModel, config: TrainConfig) -> list[torch.optim.Opti
     for the rest. Norms, biases and the embedding do not decay.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    matrices = [p for name, p in trained.items() if p.ndim == 2 and ".layers." in name]
+    matrices = [p for name, p in trained.items() if p.ndim == 2 and LAYER.search(name)]
     chosen = {id(p) for p in matrices}
     rest = [p for p in trained.values() if id(p) not in chosen]
     betas = (0.9, 0.95)
@@ -44,8 +47,3 @@ def set_rate(opts: list[torch.optim.Optimizer], rate: float) -> None:
     for opt in opts:
         for group in opt.param_groups:
             group["lr"] = rate
-
-
-def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Those that receive gradients."""
-    return [p for p in module.parameters() if p.requires_grad]
