@@ -11,6 +11,7 @@ from conftest import EXITS
 
 from sortie.inference.generate import dynamic, greedy, speculative
 from sortie.nested import NestedModel, truncate
+from sortie.objectives import objective_of, prepare
 
 MOST = 24
 END = 2
@@ -48,6 +49,31 @@ def test_thresholds_of_zero_and_one_are_the_first_and_the_last_exit(any_model: N
         for threshold, exit_layer in ((0.0, EXITS[0]), (1.0, EXITS[-1])):
             made = dynamic(any_model, prompt, dict.fromkeys(EXITS, threshold), MOST, END)
             assert made.ids == stock_greedy(any_model, prompt, exit_layer)
+
+
+def test_exits_with_a_layer_of_their_own_answer_like_their_views(model: NestedModel) -> None:
+    torch.manual_seed(5)
+    own = prepare(model, objective_of("soft+")).eval()
+    for parameter in own.exit_heads.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    chosen: Counter[int] = Counter()
+    usual = {k: usual_confidence(own, k) for k in EXITS}
+    for prompt in prompts(12):
+        for k in EXITS[:-1]:
+            made = greedy(own, prompt, k, MOST, END)
+            assert made.ids == stock_greedy(own, prompt, k)
+            assert made.layers_per_token == k + 1
+            drafted = speculative(own, prompt, k, 3, MOST, END)
+            assert drafted.ids == greedy(own, prompt, EXITS[-1], MOST, END).ids
+        made = dynamic(own, prompt, usual, MOST, END)
+        chosen.update(made.exits)
+        ids = [*prompt, *made.ids]
+        for i, k in enumerate(made.exits):
+            with torch.inference_mode():
+                seen = torch.tensor([ids[: len(prompt) + i]])
+                best = int(truncate(own, k).lm(seen, use_cache=False).logits[0, -1].argmax())
+            assert best == ([*made.ids, END])[i]
+    assert len(chosen) == len(EXITS)
 
 
 def usual_confidence(model: NestedModel, exit_layer: int) -> float:

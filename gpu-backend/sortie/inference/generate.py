@@ -51,10 +51,10 @@ def dynamic(model: NestedModel, prompt: list[int], thresholds: dict[int, float],
     while len(chosen_by) < most:
         for exit_layer in model.exits:
             deepest = exit_layer == model.exits[-1]
-            arrived = sequence.run_to(exit_layer)
             threshold = thresholds.get(exit_layer, 1.0)
             if not deepest and threshold >= 1.0:
                 continue  # no probability is above it
+            arrived = sequence.run_to(exit_layer)
             best, confidence = choose(model, arrived[:, -1], exit_layer)
             if deepest or confidence > threshold:
                 break
