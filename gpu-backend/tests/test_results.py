@@ -101,6 +101,21 @@ def test_aims_are_met_where_the_whole_interval_is(tmp_path: Path) -> None:
     assert not found["sft", 2]["met"]
 
 
+def test_an_exit_with_a_layer_of_its_own_is_held_to_a_network_as_deep(tmp_path: Path) -> None:
+    right, half = [True] * 8, [True, False] * 4
+    path = folder(
+        tmp_path / "a",
+        sft=scores([half, right], [1, 3]),
+        extracted_1=scores([half], [1]),
+        extracted_2=scores([right], [2]),
+        **{"soft+": scores([right, right], [1, 3]), "soft": scores([half, right], [1, 3])},
+    )
+    found = {(d["ours"], d["theirs"], d["exit"]): d for d in differences(collect([path])) if d["metric"] == "nll"}
+    assert found["soft+", "extracted-2", 1]["mean"] == 0
+    assert "met" not in found["soft+", "extracted-2", 1]
+    assert ("soft", "extracted-2", 1) not in found
+
+
 def test_scores_of_different_rows_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "a", sft=scores([[True], [True]]), soft=scores([[True, True], [True, True]]))
     with pytest.raises(ValueError, match="different rows"):

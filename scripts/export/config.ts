@@ -46,6 +46,8 @@ const configSchema = z.object({
     .never({ error: "is set; only float32, float16 and bfloat16 weights are supported" })
     .optional(),
   sorted_exits: z.array(count).min(1).optional(),
+  /** Exits with heads or layers of their own are not exported: `sortie-view` cuts each out as a checkpoint. */
+  sorted_exit_heads: only("shared").optional(),
   eos_token_id: idsSchema,
 });
 

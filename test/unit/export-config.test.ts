@@ -56,6 +56,7 @@ describe("parseConfig", () => {
   it.each<[field: string, value: unknown, message: string]>([
     ["hidden_act", "gelu", 'config.json: hidden_act is "gelu"; only "silu" is supported'],
     ["model_type", "qwen3", 'config.json: model_type is "qwen3"; only "llama", "mistral" are supported'],
+    ["sorted_exit_heads", "balcony", 'config.json: sorted_exit_heads is "balcony"; only "shared" is supported'],
     ["hidden_size", undefined, "config.json: hidden_size is missing"],
     ["num_hidden_layers", 0, "config.json: num_hidden_layers"],
     ["vocab_size", "512", "config.json: vocab_size"],

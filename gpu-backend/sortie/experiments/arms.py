@@ -33,7 +33,10 @@ class Setting:
 
 
 def arm_names(exits: tuple[int, ...], extracted: bool = True) -> list[str]:
-    """Names of all arms; `extracted-K` stands for the network cut after exit K."""
+    """Names of all arms; `extracted-K` stands for the network cut after layer K.
+
+    That is after each exit and one layer later: as many layers as an exit has with one of its own.
+    """
     depths = sorted({layers for k in exits[:-1] for layers in (k, k + 1)} - {exits[-1]})
     cut = [f"{EXTRACTED}-{layers}" for layers in depths] if extracted else []
     return [SFT, ICT, SOFT, *cut, OURS, BALCONY]
@@ -99,7 +102,7 @@ def costs_jobs(setting: Setting, runs: Path) -> list[Job]:
 
 
 def methods_job(setting: Setting, runs: Path, prefix: str, rows: int) -> Job:
-    """A job that compares ways to answer with the prefix's `soft+`, into RUNS/methods/PREFIX.json."""
-    arguments = ("--checkpoint", str(model_of(runs, prefix, OURS)), "--rows", str(setting.scored))
+    """A job that compares ways to answer with the prefix's `soft`, into RUNS/methods/PREFIX.json."""
+    arguments = ("--checkpoint", str(model_of(runs, prefix, SOFT)), "--rows", str(setting.scored))
     arguments += ("--n", str(rows), "--out", str(runs / "methods" / f"{prefix}.json"))
     return Job(f"methods-{prefix}", "sortie.experiments.methods", arguments)

@@ -64,10 +64,15 @@ def cell(seeds: list[Scores], e: int) -> Cell:
     )
 
 
-def difference(cells: Cells, ours: str, theirs: str, k: int, metric: str, margin: float | None) -> dict[str, Any]:
-    """ours - theirs at an exit, the 95 % interval, and whether all of it is above the margin."""
-    interval = paired_bootstrap(getattr(cells[ours][k], metric), getattr(cells[theirs][k], metric))
-    found = {"ours": ours, "theirs": theirs, "exit": k, "metric": metric}
+def difference(
+    cells: Cells, ours: str, theirs: str, k: int, metric: str, margin: float | None, deeper: int = 0
+) -> dict[str, Any]:
+    """ours - theirs at an exit, the 95 % interval, and whether all of it is above the margin.
+
+    deeper: layers by which their exit is deeper.
+    """
+    interval = paired_bootstrap(getattr(cells[ours][k], metric), getattr(cells[theirs][k + deeper], metric))
+    found = {"ours": ours, "theirs": f"{theirs}-{k + deeper}" if deeper else theirs, "exit": k, "metric": metric}
     found |= {name: round(value, 4) for name, value in asdict(interval).items()}
     if margin is not None:
         found |= {"margin": margin, "met": bool(interval.low >= margin)}
@@ -88,6 +93,10 @@ def differences(cells: Cells) -> list[dict[str, Any]]:
                 # Margins are points of exact match; likelihoods are shown without one.
                 margin = margins[theirs] if metric == METRICS[0] else None
                 found += [difference(cells, ours, theirs, k, metric, margin) for k in exits]
+        # With as many layers as an exit and one of its own.
+        for ours in (arm for arm in (OURS, BALCONY) if arm in cells):
+            exits = [k for k in cells[ours] if k + 1 in cells.get(EXTRACTED, {}) and k + 1 not in cells[ours]]
+            found += [difference(cells, ours, EXTRACTED, k, metric, None, deeper=1) for k in exits]
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the preset `soft+` was chosen from: variants of sorted fine-tuning on the generated world's base.
+"""Ways to train all exits through shared layers: variants of sorted fine-tuning on the generated world's base.
 
 A seed and rows of its own, so that nothing the experiment is scored on took part in the choice.
 """
@@ -10,33 +10,29 @@ from pathlib import Path
 
 from .arms import model_of, score_job, train_job
 from .queue import Job
-from .world import BASE_SEED, DATA_SEED, base_jobs, rows_job, setting_of
+from .world import BASE_SEED, DATA_SEED, SEED_ROWS, base_jobs, rows_job, setting_of
 
 NAME = "tuning"
-SEED, ROWS = 9, 3000
-# Three times the steps of the experiment, and rows for them.
-STEPS_SHARE, TRAIN_ROWS = 3, 25_000
+SEED, ROWS = 9, 6000
 SOFT = ("--objective", "soft")
 HALF = (*SOFT, "--exit-weights", "half")
-DISTILLED = ("--distill", "0.5")
+TAUGHT = ("--distill", "0.9")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "sft": ("--objective", "sft"),
-    "soft": SOFT,
-    "half": HALF,
-    "half-taught": (*HALF, *DISTILLED),
+    "soft-taught": (*SOFT, *TAUGHT),
+    "half-taught": (*HALF, *TAUGHT),
     "half-one-exit": (*HALF, "--sample-exits", "1"),
-    "balcony": ("--objective", "balcony"),
 }
 # Whom a variant learns from, where it is not itself.
-TEACHERS = {"half-taught": "sft"}
+TEACHERS = {"soft-taught": "sft", "half-taught": "sft"}
 
 
 def tuning_jobs(runs: Path, tokenizer: Path, effort: float) -> list[Job]:
     """The base, unless it stands there, and the variants. runs: the folder of the experiment `world`."""
-    setting = replace(setting_of(runs, SEED, effort * STEPS_SHARE), scored=runs / f"{NAME}-scored.jsonl")
+    setting = replace(setting_of(runs, SEED, effort), scored=runs / f"{NAME}-scored.jsonl")
     jobs = [
         *base_jobs(runs, tokenizer, effort),
-        rows_job(runs, f"train-{SEED}", "train", TRAIN_ROWS, DATA_SEED + SEED),
+        rows_job(runs, f"train-{SEED}", "train", SEED_ROWS, DATA_SEED + SEED),
         rows_job(runs, f"{NAME}-scored", "validation", ROWS, BASE_SEED),
     ]
 
