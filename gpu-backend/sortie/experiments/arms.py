@@ -8,7 +8,7 @@ from pathlib import Path
 from .queue import Job
 
 # Objectives, in the order they train: ICT needs the SFT before it.
-SFT, ICT, SOFT, EXTRACTED, OURS, BALCONY = "sft", "sft+ict", "soft", "extracted", "soft+", "balcony"
+SFT, ICT, SOFT, EXTRACTED, OURS = "sft", "sft+ict", "soft", "extracted", "soft+"
 # The base as it is, before any of them.
 BASE = "base"
 
@@ -39,7 +39,7 @@ def arm_names(exits: tuple[int, ...], extracted: bool = True) -> list[str]:
     """
     depths = sorted({layers for k in exits[:-1] for layers in (k, k + 1)} - {exits[-1]})
     cut = [f"{EXTRACTED}-{layers}" for layers in depths] if extracted else []
-    return [SFT, ICT, SOFT, *cut, OURS, BALCONY]
+    return [SFT, ICT, SOFT, *cut, OURS]
 
 
 def arm_jobs(setting: Setting, runs: Path, prefix: str) -> list[Job]:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.bootstrap import paired_bootstrap
-from .arms import BALCONY, BASE, EXTRACTED, ICT, OURS, SFT, SOFT
+from .arms import BASE, EXTRACTED, ICT, OURS, SFT, SOFT
 from .score import Scores, load
 
 # What counts as no loss, in points of exact match: against Extracted at every exit, against SFT at full depth.
 EXTRACTED_MARGIN, SFT_MARGIN = -1.0, -0.5
 PERCENT = 100.0
 # The arms as rows of a table; `extracted` gathers one network an exit, the deepest being SFT itself.
-ARMS = (BASE, SFT, ICT, EXTRACTED, SOFT, OURS, BALCONY)
+ARMS = (BASE, SFT, ICT, EXTRACTED, SOFT, OURS)
 METRICS = ("exact_match", "nll")
 
 
@@ -84,7 +84,7 @@ def differences(cells: Cells) -> list[dict[str, Any]]:
     margins = {EXTRACTED: EXTRACTED_MARGIN, SFT: SFT_MARGIN, SOFT: None}
     found = []
     for metric in METRICS:
-        for ours in (SOFT, OURS, BALCONY):
+        for ours in (SOFT, OURS):
             for theirs in (EXTRACTED, SFT, SOFT):
                 if ours not in cells or theirs not in cells or ours == theirs:
                     continue
@@ -93,10 +93,9 @@ def differences(cells: Cells) -> list[dict[str, Any]]:
                 # Margins are points of exact match; likelihoods are shown without one.
                 margin = margins[theirs] if metric == METRICS[0] else None
                 found += [difference(cells, ours, theirs, k, metric, margin) for k in exits]
-        # With as many layers as an exit and one of its own.
-        for ours in (arm for arm in (OURS, BALCONY) if arm in cells):
-            exits = [k for k in cells[ours] if k + 1 in cells.get(EXTRACTED, {}) and k + 1 not in cells[ours]]
-            found += [difference(cells, ours, EXTRACTED, k, metric, None, deeper=1) for k in exits]
+        if OURS in cells:  # beside networks with as many layers as an exit and its own
+            exits = [k for k in cells[OURS] if k + 1 in cells.get(EXTRACTED, {}) and k + 1 not in cells[OURS]]
+            found += [difference(cells, OURS, EXTRACTED, k, metric, None, deeper=1) for k in exits]
     return found
 
 
