@@ -23,8 +23,10 @@ type StoredPieces = StoredMatrix["pieces"];
 export interface Operand {
   /** Name of the values, [B, T, K]. */
   readonly values: string;
-  /** Name of the factor per row, [B, T, 1]; `""` where values are plain numbers. */
+  /** Name of the factor per row, [B, T, 1]; `""` where there is none. */
   readonly scale: string;
+  /** One factor for all rows; default 1. */
+  readonly factor?: number | undefined;
   /** Whether each row is two digits: values are [B, 2·T, K], the second digits behind the first. */
   readonly fine?: boolean;
 }
@@ -35,8 +37,13 @@ export interface Numerics {
   store(graph: GraphBuilder, name: string, matrix: Matrix): StoredMatrix;
   /** @param values float32 [B, T, K], T at least 1. */
   operand(graph: GraphBuilder, values: string): Operand;
-  /** As `operand`, with smaller steps. @param values float32 [B, T, K], T at least 1. */
-  fineOperand(graph: GraphBuilder, values: string): Operand;
+  /**
+   * As `operand`, with smaller steps.
+   *
+   * @param values float32 [B, T, K], T at least 1.
+   * @param limit magnitude that no value exceeds; where none is known each row's own is looked for.
+   */
+  fineOperand(graph: GraphBuilder, values: string, limit?: number): Operand;
   /**
    * Makes activations with outliers ready for `operand`, and the matrix that reads them for `store`.
    * @param values float32 [B, T, K], T at least 1.

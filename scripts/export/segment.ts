@@ -96,7 +96,7 @@ export function decoderLayers(
   let stream: Stream = { residual: hidden, delta: undefined };
   for (let layer = range.first; layer < range.last; layer++) {
     const attention = normalise(builder, stream, `model.layers.${layer}.input_layernorm.weight`);
-    const attended = attend(builder, layer, attention.normed, segment);
+    const attended = attend(builder, layer, attention, segment);
     stream = { residual: attention.sum, delta: attended };
     const mlp = normalise(builder, stream, `model.layers.${layer}.post_attention_layernorm.weight`);
     stream = { residual: mlp.sum, delta: feedForward(builder, layer, mlp.normed) };
@@ -129,16 +129,19 @@ function causalMask(graph: GraphBuilder, keys: string, positionIds: string): str
   return graph.op("LessOrEqual", [slots, rows]);
 }
 
-/** RMS norm of the stream, and the stream itself with its addition done. */
+/** RMS norm of the stream, the magnitude that none of its values exceeds, and the stream with its addition done. */
 function normalise(
   { graph, model, source }: Builder,
   { residual, delta }: Stream,
   weight: string,
-): { normed: string; sum: string } {
-  const gain = graph.weight(weight, "float32", [model.hiddenSize], () => source.tensor(weight, [model.hiddenSize]));
+): { normed: string; limit: number; sum: string } {
+  const gains = source.tensor(weight, [model.hiddenSize]);
+  const gain = graph.weight(weight, "float32", [model.hiddenSize], () => gains);
   const attributes = { epsilon: { float: model.epsilon } };
+  // One value alone, the others zero, is √d times the root mean square.
+  const limit = Math.sqrt(model.hiddenSize) * gains.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   if (delta === undefined) {
-    return { normed: graph.op("RMSNormalization", [residual, gain], { attributes }), sum: residual };
+    return { normed: graph.op("RMSNormalization", [residual, gain], { attributes }), limit, sum: residual };
   }
   const normed = graph.fresh("normed");
   const sum = graph.fresh("sum");
@@ -147,7 +150,7 @@ function normalise(
     attributes,
     outputs: [normed, "", "", sum],
   });
-  return { normed, sum };
+  return { normed, limit, sum };
 }
 
 /** One product for all matrices that read `values`, biases added: float32 [B, T, Σ outputs]. */
@@ -156,7 +159,12 @@ function project(
   values: string,
   layer: number,
   names: readonly (readonly [name: string, outputs: number])[],
-  shape: { readonly inputs: number; readonly bias: boolean; readonly outliers?: boolean; readonly fine?: boolean },
+  shape: {
+    readonly inputs: number;
+    readonly bias: boolean;
+    readonly outliers?: boolean;
+    readonly fine?: { readonly limit?: number };
+  },
 ): string {
   const prefix = `model.layers.${layer}.`;
   const parts: Matrix[] = names.map(([name, outputs]) =>
@@ -167,7 +175,9 @@ function project(
   const ready = shape.outliers === true ? numerics.spread(graph, values, whole) : { values, matrix: whole };
   const matrix = numerics.store(graph, label, ready.matrix);
   const operand =
-    shape.fine === true ? numerics.fineOperand(graph, ready.values) : numerics.operand(graph, ready.values);
+    shape.fine === undefined
+      ? numerics.operand(graph, ready.values)
+      : numerics.fineOperand(graph, ready.values, shape.fine.limit);
   const product = numerics.product(graph, operand, matrix);
   if (!shape.bias) return product;
   const bias = () => {
@@ -182,21 +192,26 @@ function project(
   return graph.op("Add", [product, graph.weight(`${label}.bias`, "float32", [matrix.outputs], bias)]);
 }
 
-/** Self-attention of one layer. @param values float32 [B, T, d]. @returns float32 [B, T, d]. */
-function attend(builder: Builder, layer: number, values: string, segment: Segment): string {
+/** Self-attention of one layer. @param normed float32 [B, T, d], within `limit`. @returns float32 [B, T, d]. */
+function attend(
+  builder: Builder,
+  layer: number,
+  { normed, limit }: { readonly normed: string; readonly limit: number },
+  segment: Segment,
+): string {
   const { graph, model } = builder;
   const queryWidth = model.heads * model.headDim;
   const keyWidth = model.kvHeads * model.headDim;
   const joined = project(
     builder,
-    values,
+    normed,
     layer,
     [
       ["self_attn.q_proj", queryWidth],
       ["self_attn.k_proj", keyWidth],
       ["self_attn.v_proj", keyWidth],
     ],
-    { inputs: model.hiddenSize, bias: model.attentionBias, fine: true },
+    { inputs: model.hiddenSize, bias: model.attentionBias, fine: { limit } },
   );
   const newValues = graph.fresh("v");
   const turning = graph.fresh("qk"); // queries and keys turn alike: one rotation for both
@@ -227,7 +242,7 @@ function attend(builder: Builder, layer: number, values: string, segment: Segmen
   return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {
     inputs: queryWidth,
     bias: model.attentionBias,
-    fine: true,
+    fine: {},
   });
 }
 

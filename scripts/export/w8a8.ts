@@ -129,16 +129,17 @@ export const w8a8: Numerics = {
     return { values: quantised, scale };
   },
 
-  fineOperand(graph, values) {
-    const scale = rowMagnitude(graph, values); // [B, T, 1]
-    const unit = graph.op("Div", [values, scale]); // −1 … 1
+  fineOperand(graph, values, limit) {
+    const scale = limit === undefined ? rowMagnitude(graph, values) : ""; // [B, T, 1]
+    const within = limit === undefined ? graph.op("Div", [values, scale]) : values;
+    const step = (limit ?? 1) / STEPS;
     const zero = graph.uint8(ZERO_POINT);
-    const coarse = graph.op("QuantizeLinear", [unit, graph.float(1 / STEPS), zero]);
-    const rounded = graph.op("DequantizeLinear", [coarse, graph.float(1 / STEPS), zero]);
-    const rest = graph.op("Sub", [unit, rounded]); // half a step on either side
-    const fine = graph.op("QuantizeLinear", [rest, graph.float(1 / STEPS / FINE_STEPS), zero]);
+    const coarse = graph.op("QuantizeLinear", [within, graph.float(step), zero]);
+    const rounded = graph.op("DequantizeLinear", [coarse, graph.float(step), zero]);
+    const rest = graph.op("Sub", [within, rounded]); // half a step on either side
+    const fine = graph.op("QuantizeLinear", [rest, graph.float(step / FINE_STEPS), zero]);
     const digits = graph.op("Concat", [coarse, fine], { attributes: { axis: { int: 1 } } }); // [B, 2·T, K]
-    return { values: digits, scale, fine: true };
+    return { values: digits, scale, factor: limit, fine: true };
   },
 
   spread(graph, values, matrix) {
@@ -151,14 +152,15 @@ export const w8a8: Numerics = {
   },
 
   product(graph, operand, matrix) {
-    const zero = graph.uint8(ZERO_POINT);
+    const [zero, factor] = [graph.uint8(ZERO_POINT), graph.float(operand.factor ?? 1)];
     const parts = matrix.pieces.map((piece) =>
-      graph.op("MatMulIntegerToFloat", [operand.values, piece.weights, graph.float(1), piece.scales, zero, zero], {
+      graph.op("MatMulIntegerToFloat", [operand.values, piece.weights, factor, piece.scales, zero, zero], {
         domain: MICROSOFT,
       }),
     );
-    const whole = joinPieces(graph, parts);
-    return graph.op("Mul", [operand.fine === true ? addDigits(graph, whole) : whole, operand.scale]);
+    const digits = joinPieces(graph, parts);
+    const whole = operand.fine === true ? addDigits(graph, digits) : digits;
+    return operand.scale === "" ? whole : graph.op("Mul", [whole, operand.scale]);
   },
 
   columns(graph, matrix, ids) {
