@@ -163,7 +163,8 @@ function project(
     readonly inputs: number;
     readonly bias: boolean;
     readonly outliers?: boolean;
-    readonly fine?: { readonly limit?: number };
+    /** Magnitude that no value exceeds, where one is known: they then have smaller steps. */
+    readonly limit?: number;
   },
 ): string {
   const prefix = `model.layers.${layer}.`;
@@ -175,9 +176,9 @@ function project(
   const ready = shape.outliers === true ? numerics.spread(graph, values, whole) : { values, matrix: whole };
   const matrix = numerics.store(graph, label, ready.matrix);
   const operand =
-    shape.fine === undefined
+    shape.limit === undefined
       ? numerics.operand(graph, ready.values)
-      : numerics.fineOperand(graph, ready.values, shape.fine.limit);
+      : numerics.fineOperand(graph, ready.values, shape.limit);
   const product = numerics.product(graph, operand, matrix);
   if (!shape.bias) return product;
   const bias = () => {
@@ -211,7 +212,7 @@ function attend(
       ["self_attn.k_proj", keyWidth],
       ["self_attn.v_proj", keyWidth],
     ],
-    { inputs: model.hiddenSize, bias: model.attentionBias, fine: { limit } },
+    { inputs: model.hiddenSize, bias: model.attentionBias, limit },
   );
   const newValues = graph.fresh("v");
   const turning = graph.fresh("qk"); // queries and keys turn alike: one rotation for both
@@ -242,8 +243,25 @@ function attend(
   return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {
     inputs: queryWidth,
     bias: model.attentionBias,
-    fine: {},
+    limit: valueLimit(builder, layer, limit),
   });
+}
+
+/**
+ * Magnitude that no attended value exceeds: each is a mean of values, and a value is a row of weights times a vector of
+ * norm `limit` at most (Cauchy–Schwarz; √d times the largest gain bounds a normed vector's norm, too), and its bias.
+ */
+function valueLimit({ model, source }: Builder, layer: number, limit: number): number {
+  const [rows, width] = [model.kvHeads * model.headDim, model.hiddenSize];
+  const name = `model.layers.${layer}.self_attn.v_proj`;
+  const weights = source.tensor(`${name}.weight`, [rows, width]);
+  const biases = model.attentionBias ? source.tensor(`${name}.bias`, [rows]) : new Float32Array(rows);
+  let most = 0;
+  for (let row = 0; row < rows; row++) {
+    const norm = Math.hypot(...weights.subarray(row * width, (row + 1) * width));
+    most = Math.max(most, norm * limit + Math.abs(biases[row]!));
+  }
+  return most;
 }
 
 /** down(SiLU(gate(x)) · up(x)). @param values float32 [B, T, d]. @returns float32 [B, T, d]. */

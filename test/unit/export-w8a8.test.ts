@@ -114,10 +114,11 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
     // Whole numbers up to 127 are weights without rounding: what is left is the activations'.
     const matrix = matrixOf(k, n, (row, column) => (column === 0 ? 127 : Math.round(100 * noise(row * k + column))));
     const values = Float32Array.from({ length: 3 * k }, (_, i) => (i < 2 * k ? noise(i + 7) : 0));
-    const run = async (operand: "operand" | "fineOperand", rows: number, limit?: number) => {
+    const run = async (rows: number, limit?: number) => {
       const s = await session(ort, provider, (graph) => {
         const input = graph.input("values", "float32", ["B", "T", k]);
-        const product = w8a8.product(graph, w8a8[operand](graph, input, limit), w8a8.store(graph, "w", matrix));
+        const operand = limit === undefined ? w8a8.operand(graph, input) : w8a8.fineOperand(graph, input, limit);
+        const product = w8a8.product(graph, operand, w8a8.store(graph, "w", matrix));
         graph.op("Identity", [product], { outputs: ["y"] });
         graph.output("y", "float32", ["B", "T", n]);
       });
@@ -134,16 +135,17 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
             .reduce((sum, weight, at) => sum - weight * values[t * k + at]!, value);
         }),
       );
-    const fine = await run("fineOperand", 3);
-    expect(error(fine) * 50).toBeLessThan(error(await run("operand", 3)));
-    expect(new Set(fine.subarray(2 * n))).toEqual(new Set([0])); // a row of zeros
-    expect([...(await run("fineOperand", 1))]).toEqual([...fine.subarray(0, n)]);
-
-    // A limit eight times what occurs costs three bits of the second digit's eight.
-    const limited = await run("fineOperand", 3, 8);
-    expect(error(limited) * 8).toBeLessThan(error(await run("operand", 3)));
-    expect(new Set(limited.subarray(2 * n))).toEqual(new Set([0]));
-    expect([...(await run("fineOperand", 1, 8))]).toEqual([...limited.subarray(0, n)]);
+    // Values reach up to 1: a limit eight times as large costs three bits of the second digit's eight.
+    const coarse = error(await run(3));
+    for (const [limit, times] of [
+      [1, 50],
+      [8, 8],
+    ] as const) {
+      const fine = await run(3, limit);
+      expect(error(fine) * times).toBeLessThan(coarse);
+      expect(new Set(fine.subarray(2 * n))).toEqual(new Set([0])); // a row of zeros
+      expect([...(await run(1, limit))]).toEqual([...fine.subarray(0, n)]);
+    }
   });
 
   it("spreads outliers, so that the other channels keep their steps", async () => {
