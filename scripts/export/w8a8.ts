@@ -1,7 +1,7 @@
 /**
  * Products of 8-bit weights and 8-bit activations, both uint8 with zero point 128 (int8 weights saturate
  * silently on x64 without VNNI). A weight's scale is its output channel's largest magnitude / 127, an
- * activation's that of its own row: what a token becomes never depends on the tokens beside it.
+ * activation's that of its own row, or a bound of all rows: what a token becomes never depends on the tokens beside it.
  */
 import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
