@@ -35,9 +35,9 @@ class Setting:
 def arm_names(exits: tuple[int, ...], extracted: bool = True) -> list[str]:
     """Names of all arms; `extracted-K` stands for the network cut after layer K.
 
-    That is after each exit and one layer later: as many layers as an exit has with one of its own.
+    That is after each exit, and one layer after the first: as many layers as that exit has with one of its own.
     """
-    depths = sorted({layers for k in exits[:-1] for layers in (k, k + 1)} - {exits[-1]})
+    depths = sorted({*exits[:-1], exits[0] + 1} - {exits[-1]})
     cut = [f"{EXTRACTED}-{layers}" for layers in depths] if extracted else []
     return [SFT, ICT, SOFT, *cut, OURS]
 
