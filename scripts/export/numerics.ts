@@ -26,7 +26,7 @@ export interface Operand {
   /** Name of the factor per row, [B, T, 1]; `""` where there is none. */
   readonly scale: string;
   /** What values were divided by, the same for all rows; default 1. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Whether each row is two digits: values are [B, 2·T, K], the second digits behind the first. */
   readonly fine?: boolean;
 }
@@ -41,9 +41,9 @@ export interface Numerics {
    * As `operand`, with smaller steps.
    *
    * @param values float32 [B, T, K], T at least 1.
-   * @param limit magnitude that no value exceeds.
+   * @param limit magnitude that no value exceeds; undefined: each row's own is looked for.
    */
-  fineOperand(graph: GraphBuilder, values: string, limit: number): Operand;
+  fineOperand(graph: GraphBuilder, values: string, limit: number | undefined): Operand;
   /**
    * Makes activations with outliers ready for `operand`, and the matrix that reads them for `store`.
    * @param values float32 [B, T, K], T at least 1.

@@ -2,6 +2,7 @@
 import { GraphBuilder, MICROSOFT } from "./onnx/graph.ts";
 import type { WeightStore } from "./onnx/weights.ts";
 import type { Checkpoint } from "./config.ts";
+import { isTight, type Limit, normLimit, valueLimit } from "./limits.ts";
 import { stack, tensorMatrix, type Matrix } from "./matrix.ts";
 import type { Numerics } from "./numerics.ts";
 import type { Safetensors } from "./safetensors.ts";
@@ -129,17 +130,16 @@ function causalMask(graph: GraphBuilder, keys: string, positionIds: string): str
   return graph.op("LessOrEqual", [slots, rows]);
 }
 
-/** RMS norm of the stream, the magnitude that none of its values exceeds, and the stream with its addition done. */
+/** RMS norm of the stream, what bounds its values, and the stream with its addition done. */
 function normalise(
   { graph, model, source }: Builder,
   { residual, delta }: Stream,
   weight: string,
-): { normed: string; limit: number; sum: string } {
+): { normed: string; limit: Limit; sum: string } {
   const gains = source.tensor(weight, [model.hiddenSize]);
   const gain = graph.weight(weight, "float32", [model.hiddenSize], () => gains);
   const attributes = { epsilon: { float: model.epsilon } };
-  // One value alone, the others zero, is √d times the root mean square.
-  const limit = Math.sqrt(model.hiddenSize) * gains.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const limit = normLimit(gains);
   if (delta === undefined) {
     return { normed: graph.op("RMSNormalization", [residual, gain], { attributes }), limit, sum: residual };
   }
@@ -163,8 +163,8 @@ function project(
     readonly inputs: number;
     readonly bias: boolean;
     readonly outliers?: boolean;
-    /** Magnitude that no value exceeds, where one is known: they then have smaller steps. */
-    readonly limit?: number;
+    /** What bounds the values, where they are to have smaller steps. */
+    readonly limit?: Limit;
   },
 ): string {
   const prefix = `model.layers.${layer}.`;
@@ -178,7 +178,7 @@ function project(
   const operand =
     shape.limit === undefined
       ? numerics.operand(graph, ready.values)
-      : numerics.fineOperand(graph, ready.values, shape.limit);
+      : numerics.fineOperand(graph, ready.values, isTight(shape.limit) ? shape.limit.most : undefined);
   const product = numerics.product(graph, operand, matrix);
   if (!shape.bias) return product;
   const bias = () => {
@@ -193,14 +193,14 @@ function project(
   return graph.op("Add", [product, graph.weight(`${label}.bias`, "float32", [matrix.outputs], bias)]);
 }
 
-/** Self-attention of one layer. @param normed float32 [B, T, d], within `limit`. @returns float32 [B, T, d]. */
+/** Self-attention of one layer. @param normed float32 [B, T, d]. @returns float32 [B, T, d]. */
 function attend(
   builder: Builder,
   layer: number,
-  { normed, limit }: { readonly normed: string; readonly limit: number },
+  { normed, limit }: { readonly normed: string; readonly limit: Limit },
   segment: Segment,
 ): string {
-  const { graph, model } = builder;
+  const { graph, model, source } = builder;
   const queryWidth = model.heads * model.headDim;
   const keyWidth = model.kvHeads * model.headDim;
   const joined = project(
@@ -240,28 +240,14 @@ function attend(
   const attended = graph.op("Attention", [queries, keys, allValues, segment.mask], {
     attributes: { q_num_heads: { int: model.heads }, kv_num_heads: { int: model.kvHeads } },
   });
+  const values = `model.layers.${layer}.self_attn.v_proj`;
+  const weights = source.tensor(`${values}.weight`, [keyWidth, model.hiddenSize]);
+  const biases = model.attentionBias ? source.tensor(`${values}.bias`, [keyWidth]) : new Float32Array(keyWidth);
   return project(builder, attended, layer, [["self_attn.o_proj", model.hiddenSize]], {
     inputs: queryWidth,
     bias: model.attentionBias,
-    limit: valueLimit(builder, layer, limit),
+    limit: valueLimit(limit, weights, biases),
   });
-}
-
-/**
- * Magnitude that no attended value exceeds: each is a mean of values, and a value is a row of weights times a vector of
- * norm `limit` at most (Cauchy–Schwarz; √d times the largest gain bounds a normed vector's norm, too), and its bias.
- */
-function valueLimit({ model, source }: Builder, layer: number, limit: number): number {
-  const [rows, width] = [model.kvHeads * model.headDim, model.hiddenSize];
-  const name = `model.layers.${layer}.self_attn.v_proj`;
-  const weights = source.tensor(`${name}.weight`, [rows, width]);
-  const biases = model.attentionBias ? source.tensor(`${name}.bias`, [rows]) : new Float32Array(rows);
-  let most = 0;
-  for (let row = 0; row < rows; row++) {
-    const norm = Math.hypot(...weights.subarray(row * width, (row + 1) * width));
-    most = Math.max(most, norm * limit + Math.abs(biases[row]!));
-  }
-  return most;
 }
 
 /** down(SiLU(gate(x)) · up(x)). @param values float32 [B, T, d]. @returns float32 [B, T, d]. */

@@ -129,17 +129,19 @@ export const w8a8: Numerics = {
     return { values: quantised, scale };
   },
 
-  // Steps are the same for every row: what a limit far above a row's own magnitude takes from the first digit, the second
-  // gives back many times, and no row is searched for its largest value.
+  // With a limit steps are the same for every row, and none is searched for its largest value: what a limit far above it
+  // takes from the first digit, the second gives back many times.
   fineOperand(graph, values, most) {
-    const limit = most || 1; // 0: all values are
-    const [step, zero] = [limit / STEPS, graph.uint8(ZERO_POINT)];
-    const coarse = graph.op("QuantizeLinear", [values, graph.float(step), zero]);
+    const limit = most === 0 ? 1 : most; // 0: all values are
+    const scale = limit === undefined ? rowMagnitude(graph, values) : ""; // [B, T, 1]
+    const within = limit === undefined ? graph.op("Div", [values, scale]) : values;
+    const [step, zero] = [(limit ?? 1) / STEPS, graph.uint8(ZERO_POINT)];
+    const coarse = graph.op("QuantizeLinear", [within, graph.float(step), zero]);
     const rounded = graph.op("DequantizeLinear", [coarse, graph.float(step), zero]);
-    const rest = graph.op("Sub", [values, rounded]); // half a step on either side
+    const rest = graph.op("Sub", [within, rounded]); // half a step on either side
     const fine = graph.op("QuantizeLinear", [rest, graph.float(step / FINE_STEPS), zero]);
     const digits = graph.op("Concat", [coarse, fine], { attributes: { axis: { int: 1 } } }); // [B, 2·T, K]
-    return { values: digits, scale: "", limit, fine: true };
+    return { values: digits, scale, limit, fine: true };
   },
 
   spread(graph, values, matrix) {

@@ -114,10 +114,13 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
     // Whole numbers up to 127 are weights without rounding: what is left is the activations'.
     const matrix = matrixOf(k, n, (row, column) => (column === 0 ? 127 : Math.round(100 * noise(row * k + column))));
     const values = Float32Array.from({ length: 3 * k }, (_, i) => (i < 2 * k ? noise(i + 7) : 0));
-    const run = async (rows: number, limit?: number) => {
+    const run = async (rows: number, steps: number | "own" | "coarse") => {
       const s = await session(ort, provider, (graph) => {
         const input = graph.input("values", "float32", ["B", "T", k]);
-        const operand = limit === undefined ? w8a8.operand(graph, input) : w8a8.fineOperand(graph, input, limit);
+        const operand =
+          steps === "coarse"
+            ? w8a8.operand(graph, input)
+            : w8a8.fineOperand(graph, input, steps === "own" ? undefined : steps);
         const product = w8a8.product(graph, operand, w8a8.store(graph, "w", matrix));
         graph.op("Identity", [product], { outputs: ["y"] });
         graph.output("y", "float32", ["B", "T", n]);
@@ -136,8 +139,9 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
         }),
       );
     // Values reach up to 1: a limit eight times as large costs three bits of the second digit's eight.
-    const coarse = error(await run(3));
+    const coarse = error(await run(3, "coarse"));
     for (const [limit, times] of [
+      ["own", 50],
       [1, 50],
       [8, 8],
     ] as const) {
