@@ -5,7 +5,7 @@ import { Sequence } from "../../src/model/sequence.ts";
 import { decodeHandoff, handoffTarget } from "../../src/origin/handoff-codec.ts";
 import type { TokenEvent } from "../../src/generation.ts";
 import { startEngineWorker } from "../worker/fixtures/engine/start.ts";
-import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE, NEAR_TIE_NATS } from "./engine-compare.ts";
+import { Comparison, FLOAT32_LOGIT, greedyRun, MAX_FLIP_RATE, RUNTIMES_NEAR_TIE_NATS } from "./engine-compare.ts";
 import { goldenModel, greedyRequest } from "./engine-model.ts";
 
 /** Over the wire: with 8 bits, enough tokens to tell the usual rate of flips from one in 200. */
@@ -72,7 +72,7 @@ for (const numerics of ["w8a8", "fp32"] as const) {
       }
       comparison.report(`${model.name} ${numerics}, exit ${shallow} in workerd resumed to ${deepest} in Node`);
       if (numerics === "w8a8") {
-        expect(comparison.widestFlip).toBeLessThan(NEAR_TIE_NATS);
+        expect(comparison.widestFlip).toBeLessThan(RUNTIMES_NEAR_TIE_NATS);
         expect(comparison.flipRate).toBeLessThan(MAX_FLIP_RATE);
       } else {
         expect(comparison.flips).toBe(0);
