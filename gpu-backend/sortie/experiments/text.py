@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .arms import Setting, arm_jobs, methods_job
 from .queue import Job
-from .world import ARM_OPTIONS, BASE_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
+from .world import BASE_OPTIONS, COMMON, EXITS, LENGTH, SHAPE
 
 SEED = 1
 # Rows on which ways to answer are compared, one at a time.
@@ -25,6 +25,7 @@ BASE_STEPS = 200
 BASE_ARGUMENTS = (*COMMON, *BASE_OPTIONS, "--final-lr-share", "0.1", "--length", str(LENGTH))
 # Steps of an objective and of ICT's heads.
 STEPS, HEAD_STEPS = 90, 45
+ARM_OPTIONS = (*COMMON, "--optimizer", "adamw", "--lr", "1e-3")
 # Facts must be read several times to be learnt; they are few and short, so half a batch is enough.
 WIKIDATA_OPTIONS = ("--lr", "2e-3", "--batch", "8")
 
