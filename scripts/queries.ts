@@ -26,6 +26,7 @@ const entrySchema = z.looseObject({
   event: z.templateLiteral(["chat.", z.enum(["completed", "cancelled", "failed"] satisfies Ending[])]),
   tenant: z.string(),
   key_id: z.string(),
+  fingerprint: z.string(),
   first_exit: z.number(),
   exit: z.number(),
   tier: z.enum(["edge", "origin"]),
@@ -59,6 +60,7 @@ function rowOf(line: string): object | null {
     requestId: "",
     tenant: entry.tenant,
     keyId: entry.key_id,
+    fingerprint: entry.fingerprint,
     operation: entry["gen_ai.operation.name"],
     choices: 1,
     requestModel: entry["gen_ai.request.model"],
@@ -80,7 +82,7 @@ function rowOf(line: string): object | null {
     timings: null,
     traceId: null,
   };
-  const { indexes, blobs, doubles } = dataPoint(record, "");
+  const { indexes, blobs, doubles } = dataPoint(record);
   return {
     timestamp: entry.time.slice(0, 19).replace("T", " "),
     _sample_interval: 1,

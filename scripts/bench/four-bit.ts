@@ -5,6 +5,7 @@
 import { cut, type Matrix } from "../export/matrix.ts";
 import { gatherColumns, joinPieces, type Numerics, type StoredMatrix } from "../export/numerics.ts";
 import { MICROSOFT, type GraphBuilder } from "../export/onnx/graph.ts";
+import { once } from "../export/once.ts";
 import { MAX_FILE_BYTES } from "../export/onnx/weights.ts";
 
 const BITS = 4;
@@ -42,10 +43,11 @@ export function fourBit(): Numerics {
     store(graph, name, matrix) {
       const widest = Math.floor(MAX_FILE_BYTES / (matrix.inputs * BYTES));
       const pieces = cut(matrix.outputs, widest).map(([from, to], i) => {
-        const { values, scales } = quantise(matrix, from, to);
+        const quantised = once(() => quantise(matrix, from, to));
         const dims = [to - from, matrix.inputs / BLOCK, BLOCK * BYTES];
-        const weights = graph.weight(`${name}.${i}`, "uint8", dims, () => values);
-        const factors = graph.weight(`${name}.${i}.scales`, "float32", [scales.length], () => scales);
+        const weights = graph.weight(`${name}.${i}`, "uint8", dims, () => quantised().values);
+        const blocks = ((to - from) * matrix.inputs) / BLOCK;
+        const factors = graph.weight(`${name}.${i}.scales`, "float32", [blocks], () => quantised().scales);
         return { from, to, weights, scales: factors };
       });
       const stored = { outputs: matrix.outputs, pieces };

@@ -1,6 +1,7 @@
 /** What a benchmark times, written once for workerd and Node: both bring their clock. */
 import type { Engine } from "../../src/model/engine.ts";
-import type { GraphSession, GraphTensor } from "../../src/model/runtime.ts";
+import { release } from "../../src/model/release.ts";
+import type { GraphSession, GraphTensors } from "../../src/model/runtime.ts";
 
 /** Milliseconds since some fixed time. */
 export type Clock = () => Promise<number>;
@@ -36,7 +37,7 @@ export async function timeEngine(engine: Engine, options: EngineTimingOptions, c
   const first = await clock();
   for (let n = context; n < context + tokens; n++) {
     sequence.append([id(n)]);
-    await engine.next(sequence, exit);
+    release(await engine.next(sequence, exit)); // as `generate` does
   }
   const ended = await clock();
   return {
@@ -49,11 +50,8 @@ export async function timeEngine(engine: Engine, options: EngineTimingOptions, c
 /** Any activations but zeros: some kernels would skip those. */
 const ACTIVATION = 100;
 
-function productInputs(widths: readonly number[]): Record<string, GraphTensor> {
-  const tensor = (width: number): GraphTensor => ({
-    data: new Float32Array(width).fill(ACTIVATION),
-    dims: [1, width],
-  });
+function productInputs(session: GraphSession, widths: readonly number[]): GraphTensors {
+  const tensor = (width: number) => session.tensor(new Float32Array(width).fill(ACTIVATION), [1, width]);
   return Object.fromEntries(widths.map((width) => [`values.${width}`, tensor(width)]));
 }
 
@@ -64,7 +62,7 @@ export async function timeProducts(
   runs: number,
   clock: Clock,
 ): Promise<number> {
-  const inputs = productInputs(widths);
+  const inputs = productInputs(session, widths);
   const started = await clock();
   for (let run = 0; run < runs; run++) await session.run(inputs);
   return ((await clock()) - started) / runs;

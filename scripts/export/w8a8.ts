@@ -7,6 +7,7 @@ import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
 import { blockOf, hadamard, rotated } from "./hadamard.ts";
 import type { Matrix, Pieces } from "./matrix.ts";
+import { once } from "./once.ts";
 import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
 
 export const ZERO_POINT = 128;
@@ -79,12 +80,6 @@ function magnitude(row: Float32Array): number {
     largest = Math.max(largest, Math.abs(value));
   }
   return largest;
-}
-
-/** What `make` gives, made when it is first asked for. */
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }
 
 /** Largest magnitude of each row: float32 [B, T, 1]. */

@@ -6,6 +6,7 @@ import type { GenerationRequest, Timings, TokenEvent, Usage } from "../generatio
 import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { beginTurn } from "./event-loop.ts";
+import { release } from "./release.ts";
 import { type Confidence, confidenceOf, logSumExp, sample, topLogprobs } from "./sampler.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -129,6 +130,7 @@ export async function* generate(
     }
     const sureness = options.afterToken && { id, emitted, ...confidenceOf(logits, normaliser) };
     if (sureness && options.afterToken?.(sureness) === "handoff") return outcome("handoff");
+    release(logits);
     signal.throwIfAborted();
     const turned = turn();
     next = await nextStep(engine, sequence, request, signal);
@@ -179,6 +181,7 @@ async function nextStep(
     if (threshold === undefined) continue;
     const logits = await engine.next(sequence, exit, signal);
     if (confidenceOf(logits, logSumExp(logits)).top1 > threshold) return { exit, logits };
+    release(logits);
   }
   return { exit: deepest, logits: await engine.next(sequence, deepest, signal) };
 }

@@ -31,7 +31,7 @@ export async function loadNetwork(
   }
   const [rim, ...segments] = opened;
   if (rim === undefined) throw new RangeError("a bundle has at least its rim");
-  return networkOfPieces(rim, segments, bundle.shape.hidden_size);
+  return networkOfPieces(rim, segments, bundle);
 }
 
 /** One session. The files' bytes live only inside this call: an isolate has no room for two copies. */

@@ -1,7 +1,7 @@
 /** The network as the engine runs it, however its graphs are cut into sessions: what the two cuts share. */
 import type { Bundle } from "./bundle.ts";
-import type { GraphTensor, GraphTensors } from "./runtime.ts";
-import type { SegmentRows } from "./segment-state.ts";
+import { release } from "./release.ts";
+import type { GraphSession, GraphTensor, GraphTensors } from "./runtime.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Batch of every run: sequences have different lengths, so each runs alone. */
@@ -34,58 +34,76 @@ export interface Network {
 }
 
 /** Ids of a span's positions, int64 `[B, T]`. */
-export function idsOf(sequence: Sequence, { start, end }: Span): GraphTensor {
+export function idsOf(session: GraphSession, sequence: Sequence, { start, end }: Span): GraphTensor {
   const ids = BigInt64Array.from({ length: end - start }, (_, at) => BigInt(sequence.tokenAt(start + at)));
-  return { data: ids, dims: [B, ids.length] };
-}
-
-/** Hidden states of a span's positions below its first segment, `[B, T, d]`; that segment is not the first of all. */
-export function hiddenBelow(sequence: Sequence, { first, start, end }: Span): GraphTensor {
-  return rowsOf(sequence.hidden(first - 1, start, end), sequence.bundle.shape.hidden_size);
+  return session.tensor(ids, [B, ids.length]);
 }
 
 /** `[N, d]` as `[B, N, d]`. */
-export function rowsOf(hidden: Float32Array, width: number): GraphTensor {
-  return { data: hidden, dims: [B, hidden.length / width, width] };
+export function rowsOf(session: GraphSession, hidden: Float32Array, width: number): GraphTensor {
+  return session.tensor(hidden, [B, hidden.length / width, width]);
 }
 
 /** A span's positions, int64 `[B, T]`. */
-export function positionsOf({ start, end }: Span): GraphTensor {
+export function positionsOf(session: GraphSession, { start, end }: Span): GraphTensor {
   const positions = BigInt64Array.from({ length: end - start }, (_, at) => BigInt(start + at));
-  return { data: positions, dims: [B, positions.length] };
+  return session.tensor(positions, [B, positions.length]);
 }
 
-/** Indices of a segment's layers in the model, from 0. */
-export function layersOf({ segments }: Bundle, segment: number): number[] {
+/** A layer's index in the model, from 0, and the names of the inputs that take what it made so far. */
+export interface LayerInputs {
+  readonly layer: number;
+  readonly keys: string;
+  readonly values: string;
+}
+
+/** The layers of a segment. */
+export function layersOf({ segments }: Bundle, segment: number): LayerInputs[] {
   const { first_layer, last_layer } = segments[segment] ?? { first_layer: 1, last_layer: 0 };
-  return Array.from({ length: last_layer - first_layer + 1 }, (_, at) => first_layer - 1 + at);
+  return Array.from({ length: last_layer - first_layer + 1 }, (_, at) => {
+    const layer = first_layer - 1 + at;
+    return { layer, keys: `past_k.${layer}`, values: `past_v.${layer}` };
+  });
 }
 
-/** Keys and values that a segment has made so far: `past_k.i` and `past_v.i`, `[B, P, Hkv·Dh]`. */
-export function pastOf(sequence: Sequence, segment: number): Record<string, GraphTensor> {
+/** Adds the keys and values that a segment has made so far to the inputs of a run, `[B, P, Hkv·Dh]` each. */
+export function addPast(
+  inputs: Record<string, GraphTensor>,
+  session: GraphSession,
+  sequence: Sequence,
+  segment: number,
+  layers: readonly LayerInputs[],
+): void {
   const { kv_heads, head_dim } = sequence.bundle.shape;
   const dims = [B, sequence.computed(segment), kv_heads * head_dim];
-  const inputs: Record<string, GraphTensor> = {};
-  for (const layer of layersOf(sequence.bundle, segment)) {
-    const { keys, values } = sequence.past(segment, layer);
-    inputs[`past_k.${layer}`] = { data: keys, dims };
-    inputs[`past_v.${layer}`] = { data: values, dims };
+  for (const { layer, keys, values } of layers) {
+    const past = sequence.past(segment, layer);
+    inputs[keys] = session.tensor(past.keys, dims);
+    inputs[values] = session.tensor(past.values, dims);
   }
-  return inputs;
 }
 
-/** What a segment made, by the names of the outputs that hold it: hidden states and keys and values of every layer. */
-export function madeRows(outputs: GraphTensors, hidden: string, state: string): SegmentRows {
-  const { data, dims } = floats(outputs, state); // [2·layers, T, Hkv·Dh]
+/**
+ * Stores what a segment made of the next `tokens` positions: its outputs `hidden`, `[B, T, d]`, and `state`, keys and
+ * values of every layer, `[2·layers, T, Hkv·Dh]`. They are released.
+ */
+export function storeMade(
+  sequence: Sequence,
+  segment: number,
+  tokens: number,
+  outputs: GraphTensors,
+  { hidden, state }: { readonly hidden: string; readonly state: string },
+): void {
+  const { data, dims } = floats(outputs, state);
+  const rows = floats(outputs, hidden).data;
   const parts = dims[0] ?? 0;
   const size = data.length / parts;
   const part = (at: number): Float32Array => data.subarray(at * size, (at + 1) * size);
   const layers = Array.from({ length: parts / 2 }, (_, at) => at);
-  return {
-    hidden: floats(outputs, hidden).data,
-    keys: layers.map(part),
-    values: layers.map((at) => part(at + parts / 2)),
-  };
+  const made = { hidden: rows, keys: layers.map(part), values: layers.map((at) => part(at + parts / 2)) };
+  sequence.store(segment, tokens, made);
+  release(data);
+  release(rows);
 }
 
 /** @throws TypeError where there is no such output of float32. */

@@ -19,22 +19,19 @@ export function graphSession(session: InferenceSession, tensorOf: TensorConstruc
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
+    tensor(data, dims) {
+      if (data instanceof Float32Array) return new tensorOf("float32", data, dims);
+      return data instanceof Uint8Array ? new tensorOf("bool", data, dims) : new tensorOf("int64", data, dims);
+    },
     async run(inputs: GraphTensors, wanted: readonly string[] = session.outputNames): Promise<GraphTensors> {
-      const feeds: Record<string, Tensor> = {};
-      for (const [name, tensor] of Object.entries(inputs)) feeds[name] = toTensor(tensor, tensorOf);
-      const results = await session.run(feeds, wanted);
+      const results = await session.run(inputs as Record<string, Tensor>, wanted); // `tensor` made them
       const outputs: Record<string, GraphTensor> = {};
-      for (const [name, value] of Object.entries(results)) {
-        if (!(value.data instanceof Float32Array)) throw new TypeError(`output ${name} is not float32`);
-        outputs[name] = { data: value.data, dims: value.dims };
+      for (const [name, { data, dims }] of Object.entries(results)) {
+        if (!(data instanceof Float32Array)) throw new TypeError(`output ${name} is not float32`);
+        outputs[name] = { data, dims };
       }
       return outputs;
     },
     dispose: () => session.release(),
   };
-}
-
-function toTensor({ data, dims }: GraphTensor, tensorOf: TensorConstructor): Tensor {
-  if (data instanceof Float32Array) return new tensorOf("float32", data, dims);
-  return data instanceof Uint8Array ? new tensorOf("bool", data, dims) : new tensorOf("int64", data, dims);
 }

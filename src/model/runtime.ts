@@ -3,12 +3,11 @@
  * (workerd) and `runtime-node.ts` (Node); unit tests bring their own.
  */
 
-/**
- * A tensor at the boundary of a graph: float32, int64 or, a byte each, bool. The caller owns `data`; a run neither keeps
- * nor changes its inputs.
- */
+/** Elements of a tensor at the boundary of a graph: float32, int64 or, a byte each, bool. */
+export type GraphData = Float32Array | BigInt64Array | Uint8Array;
+
 export interface GraphTensor {
-  readonly data: Float32Array | BigInt64Array | Uint8Array;
+  readonly data: GraphData;
   readonly dims: readonly number[];
 }
 
@@ -18,6 +17,11 @@ export type GraphTensors = Readonly<Record<string, GraphTensor>>;
 export interface GraphSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /**
+   * A tensor in the runtime's own form, the one that `run` takes; it may be given to any number of runs. The caller owns
+   * `data`; a run neither keeps nor changes it.
+   */
+  tensor(data: GraphData, dims: readonly number[]): GraphTensor;
   /** @returns the outputs that are wanted, all by default, as copies that the caller owns. */
   run(inputs: GraphTensors, wanted?: readonly string[]): Promise<GraphTensors>;
   dispose(): Promise<void>;

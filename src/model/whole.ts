@@ -1,71 +1,74 @@
 /** The network in one session: a step is one run, whatever it computes. */
 import type { Bundle } from "./bundle.ts";
-import {
-  B,
-  floats,
-  hiddenBelow,
-  idsOf,
-  layersOf,
-  madeRows,
-  type Network,
-  pastOf,
-  positionsOf,
-  rowsOf,
-} from "./network.ts";
-import type { GraphSession, GraphTensor } from "./runtime.ts";
+import { addPast, B, floats, idsOf, layersOf, type Network, positionsOf, rowsOf, storeMade } from "./network.ts";
+import type { GraphSession, GraphTensor, GraphTensors } from "./runtime.ts";
 
 /** Takes ownership of the session. */
 export function wholeNetwork(session: GraphSession, bundle: Bundle): Network {
-  const { hidden_size, kv_heads, head_dim } = bundle.shape;
-  const nothing = idle(bundle, kv_heads * head_dim);
-  const noRows = rowsOf(new Float32Array(0), hidden_size);
-  const yes = flag(true);
+  const width = bundle.shape.hidden_size;
+  const segments = [...bundle.segments.keys()].map((segment) => ({
+    run: `run.${segment}`,
+    layers: layersOf(bundle, segment),
+    made: { hidden: `hidden_state_out.${segment}`, state: `new_state.${segment}` },
+  }));
+  const yes = session.tensor(Uint8Array.of(1), []);
+  const idle = idleInputs(session, bundle);
+  // A run changes a few dozen of its inputs: one object serves them all, and is idle between two.
+  const inputs: Record<string, GraphTensor> = { ...idle };
+  const run = async (setInputs: () => void, wanted: readonly string[]): Promise<GraphTensors> => {
+    try {
+      setInputs();
+      return await session.run(inputs, wanted);
+    } finally {
+      Object.assign(inputs, idle);
+    }
+  };
   return {
-    depth: bundle.segments.length,
+    depth: segments.length,
     async run(sequence, span, wantsLogits) {
       const { first, last, start, end } = span;
-      const inputs: Record<string, GraphTensor> = {
-        ...nothing,
-        position_ids: positionsOf(span),
-        ...(first === 0
-          ? { input_ids: idsOf(sequence, span), hidden_state: noRows }
-          : { hidden_state: hiddenBelow(sequence, span) }),
+      const running = segments.slice(first, last + 1);
+      const states = running.flatMap(({ made }) => [made.hidden, made.state]);
+      const setInputs = () => {
+        inputs.position_ids = positionsOf(session, span);
+        if (first === 0) inputs.input_ids = idsOf(session, sequence, span);
+        else inputs.hidden_state = rowsOf(session, sequence.hidden(first - 1, start, end), width);
+        if (wantsLogits) inputs.head = yes;
+        for (const [at, segment] of running.entries()) {
+          inputs[segment.run] = yes;
+          addPast(inputs, session, sequence, first + at, segment.layers);
+        }
       };
-      const wanted = wantsLogits ? ["logits"] : [];
-      if (wantsLogits) inputs.head = yes;
-      for (let segment = first; segment <= last; segment++) {
-        inputs[`run.${segment}`] = yes;
-        Object.assign(inputs, pastOf(sequence, segment));
-        wanted.push(`hidden_state_out.${segment}`, `new_state.${segment}`);
-      }
-      const outputs = await session.run(inputs, wanted);
-      for (let segment = first; segment <= last; segment++) {
-        const made = madeRows(outputs, `hidden_state_out.${segment}`, `new_state.${segment}`);
-        sequence.store(segment, end - start, made);
-      }
+      const outputs = await run(setInputs, wantsLogits ? ["logits", ...states] : states);
+      for (const [at, { made }] of running.entries()) storeMade(sequence, first + at, end - start, outputs, made);
       return wantsLogits ? floats(outputs, "logits").data : null;
     },
     async head(hidden) {
-      const inputs = { ...nothing, hidden_state: rowsOf(hidden, hidden_size), head: yes };
-      return floats(await session.run(inputs, ["logits"]), "logits").data;
+      const setInputs = () => {
+        inputs.hidden_state = rowsOf(session, hidden, width);
+        inputs.head = yes;
+      };
+      return floats(await run(setInputs, ["logits"]), "logits").data;
     },
     dispose: () => session.dispose(),
   };
 }
 
 /** Inputs of a run that computes nothing. */
-function idle(bundle: Bundle, kvWidth: number): Record<string, GraphTensor> {
-  const none = { data: new BigInt64Array(0), dims: [B, 0] };
-  const inputs: Record<string, GraphTensor> = { input_ids: none, position_ids: none, head: flag(false) };
-  const noPast = { data: new Float32Array(0), dims: [B, 0, kvWidth] };
+function idleInputs(session: GraphSession, bundle: Bundle): GraphTensors {
+  const { hidden_size, kv_heads, head_dim } = bundle.shape;
+  const none = session.tensor(new BigInt64Array(0), [B, 0]);
+  const no = session.tensor(Uint8Array.of(0), []);
+  const inputs: Record<string, GraphTensor> = {
+    input_ids: none,
+    position_ids: none,
+    hidden_state: rowsOf(session, new Float32Array(0), hidden_size),
+    head: no,
+  };
+  const noPast = session.tensor(new Float32Array(0), [B, 0, kv_heads * head_dim]);
   for (const segment of bundle.segments.keys()) {
-    inputs[`run.${segment}`] = flag(false);
-    for (const layer of layersOf(bundle, segment)) {
-      inputs[`past_k.${layer}`] = noPast;
-      inputs[`past_v.${layer}`] = noPast;
-    }
+    inputs[`run.${segment}`] = no;
+    for (const { keys, values } of layersOf(bundle, segment)) inputs[keys] = inputs[values] = noPast;
   }
   return inputs;
 }
-
-const flag = (value: boolean): GraphTensor => ({ data: Uint8Array.of(value ? 1 : 0), dims: [] });

@@ -58,7 +58,7 @@ export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Pro
   });
   const { fingerprint } = bundle;
   const events = observed(answer.events, signal, settings(c.env).logText, (outcome) => {
-    publishAnswer(c, recordOf(request, answer, outcome, c.var, span.traceId), fingerprint, span);
+    publishAnswer(c, recordOf(request, answer, outcome, c.var, { fingerprint, traceId: span.traceId }), span);
     publishText(c, request, outcome.text);
   });
   const head = headOf(form, answer, fingerprint);

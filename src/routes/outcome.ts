@@ -79,7 +79,7 @@ export function recordOf(
   answer: ChatAnswer,
   outcome: Outcome,
   { startedAt, caller }: Pick<AppEnv["Variables"], "startedAt" | "caller">,
-  traceId: string | null,
+  ids: Pick<AnswerRecord, "fingerprint" | "traceId">,
 ): AnswerRecord {
   const end = outcome.kind === "completed" ? outcome.end : null;
   const { exit, tier, reason } = end?.route ?? answer.route;
@@ -108,6 +108,6 @@ export function recordOf(
     firstTokenMs: outcome.firstTokenAt === null ? null : outcome.firstTokenAt - startedAt,
     durationMs: Date.now() - startedAt,
     timings: end?.timings ? { ...end.timings } : null,
-    traceId,
+    ...ids,
   };
 }

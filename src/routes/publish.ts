@@ -16,10 +16,10 @@ import type { OpenSpan } from "../telemetry/span.ts";
 import { count } from "../telemetry/traffic-client.ts";
 import type { AppEnv } from "./context.ts";
 
-/** @param fingerprint of the checkpoint. @param span of the whole answer, which ends here */
-export function publishAnswer(c: Context<AppEnv>, record: AnswerRecord, fingerprint: string, span: OpenSpan): void {
+/** @param span of the whole answer, which ends here */
+export function publishAnswer(c: Context<AppEnv>, record: AnswerRecord, span: OpenSpan): void {
   log(`chat.${record.ending}`, logFields(record), record.ending === "failed" ? "error" : "info");
-  const { indexes, blobs, doubles } = dataPoint(record, fingerprint);
+  const { indexes, blobs, doubles } = dataPoint(record);
   c.env.REQUESTS?.writeDataPoint({ indexes: [...indexes], blobs: [...blobs], doubles: [...doubles] });
   span.set(spanAttributes(record));
   span.end(record.ending === "failed" ? "the answer broke off" : undefined);

@@ -35,7 +35,7 @@ async function driftBody(c: Context<AppEnv>, flow: Flow): Promise<DriftBody> {
     const cascade = router?.cascades.find((one) => rangeName(one) === range);
     return cascade?.targets.find((target) => target.quality === quality)?.expected ?? null;
   };
-  const data = drift(counts, expectedOf).map(({ gates, exits, ...one }) => ({
+  const data = drift(counts, bundle.fingerprint, expectedOf).map(({ gates, exits, ...one }) => ({
     ...one,
     gates: [...gates],
     exits: [...exits],

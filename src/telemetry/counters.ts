@@ -6,7 +6,7 @@ export const COUNTED = [
   "requests", // by ending
   "exits", // by the exit and tier that spoke last
   "gates", // by the gate that decided last, and its reason
-  "cascades", // by range of exits, quality target, deciding gate and exit: for drift
+  "cascades", // by checkpoint, range of exits, quality target, deciding gate and exit: for drift
   "cache", // by x-sortie-cache
   "errors", // by status and code
   "tokens", // output, by exit
@@ -53,7 +53,10 @@ export function countsOf(record: RequestRecord): Count[] {
     { name: "cost", label: "full_depth", count: record.fullDepthCost },
     { name: "duration_ms", label: String(bucketOf(record.durationMs)), count: 1 },
   ];
-  if (target !== null) counts.push({ name: "cascades", label: `${target} ${gate} ${record.exit}`, count: 1 });
+  if (target !== null) {
+    const label = `${record.fingerprint} ${target} ${gate} ${record.exit}`;
+    counts.push({ name: "cascades", label, count: 1 });
+  }
   if (record.cache !== null) counts.push({ name: "cache", label: record.cache, count: 1 });
   for (const [exit, tokens] of Object.entries(record.tokensByExit))
     counts.push({ name: "tokens", label: exit, count: tokens });

@@ -11,8 +11,7 @@ export interface DataPoint {
   readonly doubles: readonly number[];
 }
 
-/** @param fingerprint of the checkpoint */
-export function dataPoint(record: AnswerRecord, fingerprint: string): DataPoint {
+export function dataPoint(record: AnswerRecord): DataPoint {
   const { gate, reason, score } = routeParts(record.route);
   return {
     indexes: [record.tenant],
@@ -25,7 +24,7 @@ export function dataPoint(record: AnswerRecord, fingerprint: string): DataPoint 
       record.cache ?? "none", // blob6
       String(genAiAttributes(record)["gen_ai.operation.name"]), // blob7
       record.requestModel, // blob8
-      fingerprint, // blob9
+      record.fingerprint, // blob9
       record.keyId, // blob10
     ],
     doubles: [

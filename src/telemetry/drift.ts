@@ -25,18 +25,21 @@ export interface DriftShare {
 }
 
 /**
- * @param counts of the name `cascades`, labels `range quality gate exit`
+ * @param counts of the name `cascades`, labels `fingerprint range quality gate exit`
+ * @param fingerprint of the checkpoint that was calibrated; other ones' answers are left out
  * @param expectedOf null: there is no such calibration (any more); its counts are left out
  */
 export function drift(
   counts: readonly Count[],
+  fingerprint: string,
   expectedOf: (range: string, quality: number) => Expected | null,
 ): Drift[] {
   const parts = counts.map(({ label, count }) => {
-    const [range = "", quality = "", gate = "", exit = ""] = label.split(" ");
-    return { range, quality: Number(quality), gate, exit, count };
+    const [checkpoint = "", range = "", quality = "", gate = "", exit = ""] = label.split(" ");
+    return { checkpoint, range, quality: Number(quality), gate, exit, count };
   });
-  const cascades = Map.groupBy(parts, ({ range, quality }) => `${range} ${quality}`);
+  const own = parts.filter(({ checkpoint }) => checkpoint === fingerprint);
+  const cascades = Map.groupBy(own, ({ range, quality }) => `${range} ${quality}`);
   return [...cascades.values()].flatMap((rows) => {
     const { range, quality } = rows[0]!;
     const expected = expectedOf(range, quality);

@@ -9,6 +9,8 @@ export interface AnswerRecord {
   readonly requestId: string;
   readonly tenant: string;
   readonly keyId: string;
+  /** Of the checkpoint. */
+  readonly fingerprint: string;
   readonly operation: "chat" | "text_completion";
   readonly choices: number;
   readonly requestModel: string;
@@ -84,6 +86,7 @@ export function logFields(record: AnswerRecord): Record<string, LogValue> {
     trace_id: record.traceId ?? undefined,
     tenant: record.tenant,
     key_id: record.keyId,
+    fingerprint: record.fingerprint,
     first_exit: record.firstExit,
     first_tier: record.firstTier,
     exit: record.exit,

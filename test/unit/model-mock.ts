@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Bundle, BundleFile, BundleSource } from "../../src/model/bundle.ts";
-import type { GraphSession, GraphTensor, GraphTensors, Runtime } from "../../src/model/runtime.ts";
+import type { GraphData, GraphSession, GraphTensor, GraphTensors, Runtime } from "../../src/model/runtime.ts";
 
 export const WIDTH = 4;
 export const KV_WIDTH = 2;
@@ -111,7 +111,7 @@ function integers(tensors: GraphTensors, name: string): number[] {
   return Array.from(data, Number);
 }
 
-const tensor = (data: Float32Array, ...dims: number[]): GraphTensor => ({ data, dims });
+const tensor = (data: GraphData, dims: readonly number[]): GraphTensor => ({ data, dims });
 
 /** Embedding: sin of id and column. Head: a fixed mix of the columns. */
 function rimSession(dispose: () => Promise<void>): GraphSession {
@@ -119,6 +119,7 @@ function rimSession(dispose: () => Promise<void>): GraphSession {
     inputNames: ["input_ids", "hidden_state"],
     outputNames: ["embedding", "logits"],
     dispose,
+    tensor,
     run(inputs) {
       const ids = integers(inputs, "input_ids");
       const hidden = floats(inputs, "hidden_state");
@@ -135,8 +136,8 @@ function rimSession(dispose: () => Promise<void>): GraphSession {
         return sum;
       });
       return Promise.resolve({
-        embedding: tensor(embedding, 1, ids.length, WIDTH),
-        logits: tensor(logits, 1, rows, VOCABULARY),
+        embedding: tensor(embedding, [1, ids.length, WIDTH]),
+        logits: tensor(logits, [1, rows, VOCABULARY]),
       });
     },
   };
@@ -155,6 +156,7 @@ function segmentSession(
     inputNames: [],
     outputNames: [],
     dispose,
+    tensor,
     async run(inputs) {
       await Promise.resolve();
       const positions = integers(inputs, "position_ids");
@@ -189,8 +191,8 @@ function segmentSession(
       }
       const state = [...layersKeys, ...layersValues];
       return {
-        hidden_state_out: tensor(hidden, 1, tokens, WIDTH),
-        new_state: tensor(Float32Array.from(state.flatMap((rows) => [...rows])), state.length, tokens, KV_WIDTH),
+        hidden_state_out: tensor(hidden, [1, tokens, WIDTH]),
+        new_state: tensor(Float32Array.from(state.flatMap((rows) => [...rows])), [state.length, tokens, KV_WIDTH]),
       };
     },
   };

@@ -13,6 +13,7 @@ const RECORD: AnswerRecord = {
   requestId: "r1",
   tenant: "acme",
   keyId: "key_1",
+  fingerprint: "f00d",
   operation: "chat",
   choices: 1,
   requestModel: "tiny",
@@ -40,12 +41,13 @@ describe("drift", () => {
   const counted = (label: string, count: number) => ({ name: "cascades" as const, label, count });
   test("what the gates do stands beside what was expected, by range and target", () => {
     const counts = [
-      counted("3-12 0.95 prefill 3", 60),
-      counted("3-12 0.95 prefill 12", 30),
-      counted("3-12 0.95 decode 12", 10),
-      counted("3-6 0.95 prefill 3", 5),
+      counted("f00d 3-12 0.95 prefill 3", 60),
+      counted("f00d 3-12 0.95 prefill 12", 30),
+      counted("f00d 3-12 0.95 decode 12", 10),
+      counted("f00d 3-6 0.95 prefill 3", 5),
+      counted("beef 3-12 0.95 prefill 12", 50), // another checkpoint's, before it was replaced
     ];
-    const seen = drift(counts, (range, quality) => (range === "3-12" && quality === 0.95 ? expected : null));
+    const seen = drift(counts, "f00d", (range, quality) => (range === "3-12" && quality === 0.95 ? expected : null));
     expect(seen).toMatchObject([{ range: "3-12", quality: 0.95, answers: 100 }]);
     const near = [...seen[0]!.gates, ...seen[0]!.exits];
     for (const { observed, expected: wanted, deviation } of near) {
@@ -54,14 +56,15 @@ describe("drift", () => {
     }
   });
   test("traffic that got harder stands out", () => {
-    const [seen] = drift([counted("3-12 0.95 prefill 3", 20), counted("3-12 0.95 prefill 12", 80)], () => expected);
+    const counts = [counted("f00d 3-12 0.95 prefill 3", 20), counted("f00d 3-12 0.95 prefill 12", 80)];
+    const [seen] = drift(counts, "f00d", () => expected);
     expect(seen!.exits.find(({ name }) => name === "12")!.deviation).toBeGreaterThan(3);
     expect(seen!.exits.find(({ name }) => name === "3")!.deviation).toBeLessThan(-3);
   });
   test("only answers whose exit the gates chose are counted for it", () => {
     const route = "gate=prefill; score=0.7; threshold=0.9; quality=0.95; reason=hard; range=3-12";
     expect(routeParts(route).target).toBe("3-12 0.95");
-    expect(countsOf({ ...RECORD, route })).toContainEqual(counted("3-12 0.95 prefill 9", 1));
+    expect(countsOf({ ...RECORD, route })).toContainEqual(counted("f00d 3-12 0.95 prefill 9", 1));
     expect(routeParts("gate=none; reason=fixed").target).toBeNull();
   });
 });
@@ -82,7 +85,7 @@ describe("one request", () => {
   });
 
   test("the dataset's columns stand where docs/telemetry.md says", () => {
-    expect(dataPoint(RECORD, "f00d")).toEqual({
+    expect(dataPoint(RECORD)).toEqual({
       indexes: ["acme"],
       blobs: ["completed", "origin", "9", "prefill", "hard", "miss", "chat", "tiny", "f00d", "key_1"],
       doubles: [40, 8, 5, 3, 4, 100, 10, 140, 0.741, 3],
