@@ -14,7 +14,7 @@ import torch
 from ..engine.decoding import Decoding, EarlyExit, Speculative
 from ..errors import run_command
 from ..nested import DTYPES
-from .crowd import crowd
+from .crowd import ROOMS, crowd
 from .report import finish, table
 from .shapes import SHAPES, write_random
 from .subject import BIGGEST, Bench, interleaved
@@ -83,6 +83,7 @@ def _main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="tokens of each answer (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--crowd-only", action="store_true", help="no batches: only what waiting requests get")
+    parser.add_argument("--room", choices=ROOMS, action="append", help="what they share; may be given again (all)")
     places = "room that waiting requests get, in requests at full depth (default: %(default)s)"
     parser.add_argument("--places", type=int, default=BIGGEST, metavar="N", help=places)
     parser.add_argument("--threads", type=int, help="threads of one operator (default: one a core)")
@@ -97,7 +98,7 @@ def _main() -> None:
         print(f"{folder.name}, {dtype} on {args.device}, {torch.get_num_threads()} threads\n")
         bench = Bench(folder, torch.device(args.device), DTYPES[dtype], args.prompt, args.tokens)
         batches = {} if args.crowd_only else measure(bench, args.rounds)
-        results[folder.name] = batches | {"crowd": crowd(bench, args.places, args.rounds)}
+        results[folder.name] = batches | {"crowd": crowd(bench, args.room or list(ROOMS), args.places, args.rounds)}
     settings = {"device": args.device, "dtype": dtype, "prompt": args.prompt, "tokens": args.tokens}
     finish({"bench": "gpu", **settings, "rounds": args.rounds, "results": results})
 
