@@ -5,8 +5,8 @@
 import { cut, type Matrix } from "../export/matrix.ts";
 import { gatherColumns, joinPieces, type Numerics, type StoredMatrix } from "../export/numerics.ts";
 import { MICROSOFT, type GraphBuilder } from "../export/onnx/graph.ts";
-import { once } from "../export/once.ts";
 import { MAX_FILE_BYTES } from "../export/onnx/weights.ts";
+import { once } from "../export/once.ts";
 
 const BITS = 4;
 /** Weights that share a scale: what published models use. */

@@ -7,8 +7,8 @@ import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
 import { blockOf, hadamard, rotated } from "./hadamard.ts";
 import type { Matrix, Pieces } from "./matrix.ts";
-import { once } from "./once.ts";
 import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
+import { once } from "./once.ts";
 
 export const ZERO_POINT = 128;
 /** Steps on either side of the zero point; 0 is not used, so that the range is symmetric. */
