@@ -77,7 +77,13 @@ export function fourBit(): Numerics {
       return joinPieces(graph, parts);
     },
 
-    columns: (graph, stored, ids) => lookup(graph, matrices.get(stored)!, ids),
+    vocabulary(graph, name, matrix) {
+      const stored = this.store(graph, name, matrix);
+      return {
+        embed: (ids) => lookup(graph, matrix, ids),
+        score: (values) => this.product(graph, this.operand(graph, values), stored),
+      };
+    },
   };
 }
 

@@ -14,6 +14,7 @@ import { Safetensors } from "./safetensors.ts";
 import { segmentGraph } from "./segment.ts";
 import { assertAllUsed } from "./tensors.ts";
 import { w8a8 } from "./w8a8.ts";
+import { w8a8Whole } from "./w8a8-whole.ts";
 import { wholeGraph } from "./whole.ts";
 
 export interface ExportOptions extends ConfigOptions {
@@ -31,6 +32,8 @@ export interface ExportOptions extends ConfigOptions {
 }
 
 const NUMERICS: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8 };
+/** Of the whole network's graph. */
+const WHOLE: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8: w8a8Whole };
 const BUNDLE_FILE = "bundle.json";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -108,7 +111,7 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
     );
     return { first_layer: first + 1, last_layer: exit, ...built };
   });
-  const whole = wholeGraph(model, source, numerics, new WrittenWeights(places));
+  const whole = wholeGraph(model, source, options.products ?? WHOLE[options.numerics], new WrittenWeights(places));
   onProgress?.(total - 1, total, "fingerprint");
   const made = await fingerprint(checkpoint);
   const router = routerFile(checkpoint, made);

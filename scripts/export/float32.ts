@@ -37,8 +37,14 @@ export const float32: Numerics = {
       matrix.pieces.map((piece) => graph.op("MatMul", [operand.values, piece.weights])),
     ),
 
-  columns: (graph, matrix, ids) =>
-    graph.op("Transpose", [gatherColumns(graph, matrix, ids, "float32")], {
-      attributes: { perm: { ints: [1, 2, 0] } },
-    }),
+  vocabulary(graph, name, matrix) {
+    const stored = float32.store(graph, name, matrix);
+    return {
+      embed: (ids) =>
+        graph.op("Transpose", [gatherColumns(graph, stored, ids, "float32")], {
+          attributes: { perm: { ints: [1, 2, 0] } },
+        }),
+      score: (values) => float32.product(graph, float32.operand(graph, values), stored),
+    };
+  },
 };

@@ -51,8 +51,16 @@ export interface Numerics {
   spread(graph: GraphBuilder, values: string, matrix: Matrix): { values: string; matrix: Matrix };
   /** Activations times weights: float32 [B, T, N]. */
   product(graph: GraphBuilder, operand: Operand, matrix: StoredMatrix): string;
-  /** The columns `ids` of a stored matrix, as float32 [B, T, K]. @param ids int64 [B, T]. */
-  columns(graph: GraphBuilder, matrix: StoredMatrix, ids: string): string;
+  /** Writes a matrix [K, V], a column an id of the vocabulary, to the graph's weight files. */
+  vocabulary(graph: GraphBuilder, name: string, matrix: Matrix): Vocabulary;
+}
+
+/** What is built of a vocabulary's matrix, inside a branch too. */
+export interface Vocabulary {
+  /** The columns of `ids`, int64 [B, T], as float32 [B, T, K]. */
+  embed(ids: string): string;
+  /** Float32 [B, N, K], N at least 1, times the matrix: float32 [B, N, V]. */
+  score(values: string): string;
 }
 
 /** Joins the pieces of a product along the output channels. */

@@ -3,7 +3,7 @@ import { GraphBuilder } from "./onnx/graph.ts";
 import type { WeightStore } from "./onnx/weights.ts";
 import type { Checkpoint } from "./config.ts";
 import { tensorMatrix } from "./matrix.ts";
-import type { Numerics, StoredMatrix } from "./numerics.ts";
+import type { Numerics, Vocabulary } from "./numerics.ts";
 import type { Safetensors } from "./safetensors.ts";
 import type { Builder } from "./segment.ts";
 
@@ -13,8 +13,8 @@ const FINAL_NORM = "model.norm.weight";
 
 /** Matrices of both ends, [d, V]; of a tied checkpoint the same one. */
 export interface Rim {
-  readonly embedding: StoredMatrix;
-  readonly head: StoredMatrix;
+  readonly embedding: Vocabulary;
+  readonly head: Vocabulary;
 }
 
 /**
@@ -30,7 +30,7 @@ export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numer
 
   const ids = graph.input("input_ids", "int64", ["B", "T"]);
   const embedded = { type: "float32", dims: ["B", "T", hiddenSize] } as const;
-  const looked = () => numerics.columns(graph, rim.embedding, ids);
+  const looked = () => rim.embedding.embed(ids);
   graph.op("Identity", [graph.either(anyRows(graph, ids), embedded, looked, none(hiddenSize))], {
     outputs: ["embedding"],
   });
@@ -49,17 +49,17 @@ export function rimGraph(model: Checkpoint, source: Safetensors, numerics: Numer
 /** Writes the matrices of both ends: a tied checkpoint's one weight once. */
 export function storeRim({ graph, model, source, numerics }: Builder): Rim {
   const store = (name: string) =>
-    numerics.store(graph, name, tensorMatrix(source, name, model.vocabulary, model.hiddenSize));
+    numerics.vocabulary(graph, name, tensorMatrix(source, name, model.vocabulary, model.hiddenSize));
   const embedding = store(EMBEDDING);
   return { embedding, head: model.tied ? embedding : store(HEAD) };
 }
 
 /** Final norm and head. @param hidden float32 [B, N, d], N at least 1. @returns float32 [B, N, V]. */
-export function headLogits({ graph, model, source, numerics }: Builder, { head }: Rim, hidden: string): string {
+export function headLogits({ graph, model, source }: Builder, { head }: Rim, hidden: string): string {
   const width = [model.hiddenSize];
   const gain = graph.weight(FINAL_NORM, "float32", width, () => source.tensor(FINAL_NORM, width));
   const normed = graph.op("RMSNormalization", [hidden, gain], { attributes: { epsilon: { float: model.epsilon } } });
-  return numerics.product(graph, numerics.operand(graph, normed), head);
+  return head.score(normed);
 }
 
 /** Whether `values` [B, T, …] has any rows: bool scalar. */

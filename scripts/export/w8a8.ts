@@ -7,12 +7,12 @@ import { MAX_FILE_BYTES } from "./onnx/weights.ts";
 import { MICROSOFT, type GraphBuilder } from "./onnx/graph.ts";
 import { blockOf, hadamard, rotated } from "./hadamard.ts";
 import type { Matrix, Pieces } from "./matrix.ts";
-import { gatherColumns, joinPieces, type Numerics } from "./numerics.ts";
+import { gatherColumns, joinPieces, type Numerics, type StoredMatrix } from "./numerics.ts";
 import { once } from "./once.ts";
 
 export const ZERO_POINT = 128;
 /** Steps on either side of the zero point; 0 is not used, so that the range is symmetric. */
-const STEPS = 127;
+export const STEPS = 127;
 /** Steps of a fine operand's second digit in one of its first. */
 const FINE_STEPS = 2 * STEPS;
 /**
@@ -83,7 +83,7 @@ function magnitude(row: Float32Array): number {
 }
 
 /** Largest magnitude of each row: float32 [B, T, 1]. */
-function rowMagnitude(graph: GraphBuilder, values: string): string {
+export function rowMagnitude(graph: GraphBuilder, values: string): string {
   const absolute = graph.op("Abs", [values]);
   return graph.op("ReduceMax", [absolute, graph.int64s(-1)], { attributes: { keepdims: { int: 1 } } });
 }
@@ -160,14 +160,32 @@ export const w8a8: Numerics = {
     return operand.scale === "" ? whole : graph.op("Mul", [whole, operand.scale]);
   },
 
-  columns(graph, matrix, ids) {
-    const columns = gatherColumns(graph, matrix, ids, "uint8"); // [K, B, T]
-    const rows = graph.op("Transpose", [columns], { attributes: { perm: { ints: [1, 2, 0] } } });
-    // The weights' scales carry the activations' 1/127 (see `store`): dequantise by 127 to take it out.
-    const steps = graph.op("DequantizeLinear", [rows, graph.float(STEPS), graph.uint8(ZERO_POINT)]);
-    const all = matrix.pieces.map(({ scales }) => scales);
-    const scales = all.length === 1 ? all[0]! : graph.op("Concat", all, { attributes: { axis: { int: 0 } } }); // [N]
-    const factors = graph.op("Gather", [scales, ids]); // [B, T]
-    return graph.op("Mul", [steps, graph.op("Unsqueeze", [factors, graph.int64s(2)])]);
+  vocabulary(graph, name, matrix) {
+    const stored = w8a8.store(graph, name, matrix);
+    return {
+      embed(ids) {
+        const columns = gatherColumns(graph, stored, ids, "uint8"); // [K, B, T]
+        const rows = graph.op("Transpose", [columns], { attributes: { perm: { ints: [1, 2, 0] } } });
+        return dequantised(graph, rows, graph.op("Gather", [allScales(graph, stored), ids]));
+      },
+      score: (values) => w8a8.product(graph, w8a8.operand(graph, values), stored),
+    };
   },
 };
+
+/** Factors of all columns, [N]. */
+export function allScales(graph: GraphBuilder, { pieces }: StoredMatrix): string {
+  const scales = pieces.map((piece) => piece.scales);
+  return scales.length === 1 ? scales[0]! : graph.op("Concat", scales, { attributes: { axis: { int: 0 } } });
+}
+
+/**
+ * Weights as numbers: float32 [B, T, K].
+ * @param weights uint8 [B, T, K].
+ * @param scales their factors as they are stored, [B, T].
+ */
+export function dequantised(graph: GraphBuilder, weights: string, scales: string): string {
+  // The scales carry the activations' 1/127 (see `store`): dequantise by 127 to take it out.
+  const steps = graph.op("DequantizeLinear", [weights, graph.float(STEPS), graph.uint8(ZERO_POINT)]);
+  return graph.op("Mul", [steps, graph.op("Unsqueeze", [scales, graph.int64s(2)])]);
+}

@@ -34,7 +34,7 @@ export function wholeGraph(
   let hidden = graph.either(
     anyRows(graph, ids),
     { type: "float32", dims: ["B", "R", model.hiddenSize] },
-    () => numerics.columns(graph, rim.embedding, ids),
+    () => rim.embedding.embed(ids),
     () => copy(given),
   );
   const positions = rotation(builder, graph.input("position_ids", "int64", ["B", "T"]));

@@ -10,7 +10,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Matrix } from "../../scripts/export/matrix.ts";
 import { GraphBuilder } from "../../scripts/export/onnx/graph.ts";
 import { WeightFiles } from "../../scripts/export/onnx/weights.ts";
+import type { Numerics } from "../../scripts/export/numerics.ts";
 import { piecesOf, quantise, w8a8, ZERO_POINT } from "../../scripts/export/w8a8.ts";
+import { blocksOf, w8a8Whole } from "../../scripts/export/w8a8-whole.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sortie-w8a8-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -179,14 +181,13 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
     }
   });
 
-  it("looks columns up in a matrix of several pieces", async () => {
+  it.each([w8a8, w8a8Whole])("looks columns up in a matrix of several pieces ($#)", async (numerics) => {
     const [k, n] = [4, 10_000];
     const matrix = matrixOf(k, n, (row, column) => (row + 1) * (column === 1 ? -1 : 0.5));
     const s = await session(ort, provider, (graph) => {
       const ids = graph.input("ids", "int64", ["B", "T"]);
-      const stored = w8a8.store(graph, "w", matrix);
-      expect(stored.pieces.length).toBeGreaterThan(2);
-      graph.op("Identity", [w8a8.columns(graph, stored, ids)], { outputs: ["y"] });
+      expect(piecesOf(matrix).length).toBeGreaterThan(2);
+      graph.op("Identity", [numerics.vocabulary(graph, "w", matrix).embed(ids)], { outputs: ["y"] });
       graph.output("y", "float32", ["B", "T", k]);
     });
     const edges = piecesOf(matrix).flatMap(([from, to]) => [from, to - 1]);
@@ -208,6 +209,58 @@ describe.each(RUNTIMES)("in %s", (_name, ort, provider) => {
 
 /** Below the smallest normal float32, scales have no digits left. */
 const TINY = 2 ** -126;
+
+describe("a vocabulary in rows", () => {
+  /** Scores [rows, V] of both numerics in the native runtime. */
+  async function scores(matrix: Matrix, values: Float32Array): Promise<[Float32Array, Float32Array]> {
+    const { inputs: k, outputs } = matrix;
+    const run = async (numerics: Numerics) => {
+      const s = await session(node, "cpu", (graph) => {
+        const rows = graph.input("values", "float32", ["B", "N", k]);
+        graph.op("Identity", [numerics.vocabulary(graph, "w", matrix).score(rows)], { outputs: ["y"] });
+        graph.output("y", "float32", ["B", "N", outputs]);
+      });
+      const tensor = new node.Tensor("float32", values, [1, values.length / k, k]);
+      return (await s.run({ values: tensor }))["y"]!.data as Float32Array;
+    };
+    return [await run(w8a8), await run(w8a8Whole)];
+  }
+
+  it.each([64, 127, 128, 192, 576, 2048])("scores %i inputs as columns do, every row in its own steps", async (k) => {
+    const n = 2048;
+    const matrix = matrixOf(k, n, (row, column) => noise(row * k + column) * (1 + (row % 7)));
+    const values = Float32Array.from([...outliers(k), ...new Float32Array(k), ...outliers(k).map((x) => x / 1000)]);
+    const [columns, rows] = await scores(matrix, values);
+    expect(piecesOf(matrix).length).toBeGreaterThan(1);
+    const size = Math.hypot(...columns.subarray(0, n)) / Math.sqrt(n);
+    for (const [i, score] of rows.entries()) {
+      const unit = i >= 3 * n ? size / 1000 : size; // a step of one activation moves a score by 0.01 of it
+      expect(Math.abs(score - columns[i]!)).toBeLessThan(1e-4 * unit);
+    }
+    expect(new Set(rows.subarray(2 * n, 3 * n))).toEqual(new Set([0]));
+  });
+
+  it("multiplies the largest integers without saturating", async () => {
+    const [k, n] = [4096, 40];
+    for (const sign of [1, -1]) {
+      const matrix = matrixOf(k, n, () => sign);
+      const [, rows] = await scores(matrix, new Float32Array(3 * k).fill(1));
+      for (const score of rows) expect(score / (sign * k)).toBeCloseTo(1, 5);
+    }
+  });
+
+  it("finds every value its place, and ends every block with the row's magnitude", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5000 }), (inputs) => {
+        const { blocks, sources, places } = blocksOf(inputs);
+        expect(places.map((place) => sources[place])).toEqual(Array.from({ length: inputs }, (_, value) => value));
+        expect(new Set(places).size).toBe(inputs);
+        expect(sources.filter((source) => source < inputs)).toHaveLength(inputs);
+        for (let block = 1; block <= blocks; block++) expect(sources[block * 128 - 1]).toBe(inputs);
+      }),
+    );
+  });
+});
 
 describe("quantise", () => {
   it("keeps every weight within half a step, symmetric around the zero point", () => {
