@@ -20,8 +20,11 @@ export function nodeRuntime(options: NodeRuntimeOptions = {}): Runtime {
         externalData: weights.map(({ path, data }) => ({ path, data })),
         ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
         // Threads wait for the next operator awake, but not for the next run: idle ones would take the core from
-        // everything else in the process.
-        extra: { session: { intra_op: { allow_spinning: "1" }, force_spinning_stop: "1" } },
+        // everything else in the process. While awake they look up to 16 pauses apart: looking at every pause slows the
+        // thread that works.
+        extra: {
+          session: { intra_op: { allow_spinning: "1", spin_backoff_max: "16" }, force_spinning_stop: "1" },
+        },
       });
       return graphSession(session, Tensor);
     },
