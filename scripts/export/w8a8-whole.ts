@@ -1,8 +1,9 @@
 /**
  * W8A8 as the graph of the whole network has it, which the native runtime runs. There a product with rows of weights
- * (`MatMulNBits`, 8 bits, accuracy_level 4) reads them a third faster than one with columns (docs/log.md, "The vocabulary by
- * rows"), and a row is looked up at once; WebAssembly takes twelve times as long. So the vocabulary's matrix, the largest of a small model, lies
- * in rows here. They are made of the columns in the weight files when a session is opened: everything between is constant.
+ * (`MatMulNBits`, 8 bits, accuracy_level 4) reads them a third faster than one with columns (docs/log.md, "The vocabulary
+ * by rows"), and a row is looked up at once; WebAssembly takes twelve times as long. So the vocabulary's matrix, the
+ * largest of a small model, lies in rows here. They are made of the columns in the weight files when a session is opened:
+ * everything between is constant.
  *
  * That product quantises activations in blocks, each by its own largest magnitude. Every block therefore ends with the
  * magnitude of the whole row, for which its weights are zero: the steps are those of `w8a8`, and so are the results but for
