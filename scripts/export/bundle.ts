@@ -31,9 +31,11 @@ export interface ExportOptions extends ConfigOptions {
   readonly onProgress?: ((done: number, total: number, label: string) => void) | undefined;
 }
 
-const NUMERICS: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8 };
-/** Of the whole network's graph. */
-const WHOLE: Record<Bundle["numerics"], Numerics> = { fp32: float32, w8a8: w8a8Whole };
+/** Of the graphs in pieces, and of the whole network's. */
+const NUMERICS: Record<Bundle["numerics"], Readonly<Record<"pieces" | "whole", Numerics>>> = {
+  fp32: { pieces: float32, whole: float32 },
+  w8a8: { pieces: w8a8, whole: w8a8Whole },
+};
 const BUNDLE_FILE = "bundle.json";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -93,7 +95,8 @@ function shapeOf(model: Checkpoint): Bundle["shape"] {
 export async function exportBundle(options: ExportOptions): Promise<Bundle> {
   const { checkpoint, out, onProgress } = options;
   const model = readConfig(checkpoint, options);
-  const numerics = options.products ?? NUMERICS[options.numerics];
+  const { products } = options;
+  const numerics = products === undefined ? NUMERICS[options.numerics] : { pieces: products, whole: products };
   using source = new Safetensors(checkpoint);
   assertAllUsed(source, model);
   mkdirSync(out, { recursive: true });
@@ -102,16 +105,16 @@ export async function exportBundle(options: ExportOptions): Promise<Bundle> {
   const total = model.exits.length + 2; // segments, rim, fingerprint
   const places: Places = new Map();
   onProgress?.(0, total, "embedding and head");
-  const rim = writeGraph(out, "rim", places, (weights) => rimGraph(model, source, numerics, weights));
+  const rim = writeGraph(out, "rim", places, (weights) => rimGraph(model, source, numerics.pieces, weights));
   const segments = model.exits.map((exit, i) => {
     const first = model.exits[i - 1] ?? 0;
     onProgress?.(i + 1, total, `layers ${first + 1} to ${exit}`);
     const built = writeGraph(out, `segment-${i + 1}`, places, (weights) =>
-      segmentGraph(model, source, numerics, { first, last: exit }, weights),
+      segmentGraph(model, source, numerics.pieces, { first, last: exit }, weights),
     );
     return { first_layer: first + 1, last_layer: exit, ...built };
   });
-  const whole = wholeGraph(model, source, options.products ?? WHOLE[options.numerics], new WrittenWeights(places));
+  const whole = wholeGraph(model, source, numerics.whole, new WrittenWeights(places));
   onProgress?.(total - 1, total, "fingerprint");
   const made = await fingerprint(checkpoint);
   const router = routerFile(checkpoint, made);

@@ -63,7 +63,7 @@ export interface Vocabulary {
   score(values: string): string;
 }
 
-/** Joins the pieces of a product along the output channels. */
+/** Joins pieces along the output channels, their last axis. */
 export function joinPieces(graph: GraphBuilder, parts: readonly string[]): string {
   if (parts.length === 1) return parts[0]!;
   return graph.op("Concat", parts, { attributes: { axis: { int: -1 } } });

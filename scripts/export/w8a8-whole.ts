@@ -10,7 +10,7 @@
  * the rounding of floats. Were they others, the two tiers would round independently, and more near-ties would flip.
  */
 import { type GraphBuilder, MICROSOFT } from "./onnx/graph.ts";
-import type { Numerics, StoredMatrix } from "./numerics.ts";
+import { joinPieces, type Numerics, type StoredMatrix } from "./numerics.ts";
 import { allScales, dequantised, rowMagnitude, STEPS, w8a8, ZERO_POINT } from "./w8a8.ts";
 
 /** Values of a block: 127 activations and the row's magnitude. The operator takes powers of two up to 256. */
@@ -64,6 +64,7 @@ interface Blocks {
   readonly places: readonly number[];
 }
 
+/** The layout of so many values. */
 export function blocksOf(inputs: number): Blocks {
   const held = BLOCK - 1;
   const blocks = Math.ceil(inputs / held);
@@ -77,13 +78,13 @@ export function blocksOf(inputs: number): Blocks {
 
 /** Columns [K, V] as rows in blocks, uint8 [V, blocks, BLOCK]; weights of magnitudes are zero. */
 function rowsOf(graph: GraphBuilder, { pieces }: StoredMatrix, { blocks, sources }: Blocks): string {
-  const parts = pieces.map(({ weights }) => {
-    const padded = graph.op("Pad", [weights, graph.int64s(0, 0, 1, 0), graph.uint8(ZERO_POINT)]); // [K + 1, N]
-    const spaced = graph.op("Gather", [padded, graph.int64s(...sources)]);
-    return graph.op("Transpose", [spaced]); // [N, blocks · BLOCK]
-  });
-  const all = parts.length === 1 ? parts[0]! : graph.op("Concat", parts, { attributes: { axis: { int: 0 } } });
-  return graph.op("Reshape", [all, graph.int64s(0, blocks, BLOCK)]);
+  const columns = joinPieces(
+    graph,
+    pieces.map(({ weights }) => weights),
+  );
+  const padded = graph.op("Pad", [columns, graph.int64s(0, 0, 1, 0), graph.uint8(ZERO_POINT)]); // [K + 1, V]
+  const spaced = graph.op("Gather", [padded, graph.int64s(...sources)]); // [blocks · BLOCK, V]
+  return graph.op("Reshape", [graph.op("Transpose", [spaced]), graph.int64s(0, blocks, BLOCK)]);
 }
 
 /** A factor a block, [V · blocks]. @param scales as they are stored: the activations' 1/127 is taken out. */

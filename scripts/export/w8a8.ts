@@ -175,8 +175,10 @@ export const w8a8: Numerics = {
 
 /** Factors of all columns, [N]. */
 export function allScales(graph: GraphBuilder, { pieces }: StoredMatrix): string {
-  const scales = pieces.map((piece) => piece.scales);
-  return scales.length === 1 ? scales[0]! : graph.op("Concat", scales, { attributes: { axis: { int: 0 } } });
+  return joinPieces(
+    graph,
+    pieces.map(({ scales }) => scales),
+  );
 }
 
 /**
