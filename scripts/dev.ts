@@ -90,8 +90,9 @@ try {
     ORIGIN_URL: values.origin ?? (await embedded?.waitForLine(/ready on (http:\/\/\S+)/))?.[1] ?? "",
     ORIGIN_SECRET: secret,
     PLAYGROUND_KEY: DEMO_KEY,
-    // Exits that other engines serve (src/env.ts) come from this process's environment.
+    // Exits that other engines serve, and whether handoffs are sent (src/env.ts), come from this process's environment.
     OPENAI_EXITS: process.env["OPENAI_EXITS"] ?? "",
+    HANDOFFS: process.env["HANDOFFS"] ?? "auto",
   };
   const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const worker = start(

@@ -32,7 +32,7 @@ beforeAll(async () => {
     targets: targets.map((target) => ({ ...target, thresholds: { ...target.thresholds, prompt: 0, prefill: 1 } })),
   }));
   writeFileSync(path, JSON.stringify({ ...router, cascades }));
-  server = await startServer({ CHECKPOINT: checkpoint });
+  server = await startServer({ CHECKPOINT: checkpoint, HANDOFFS: "always" }); // reading anew may be the cheaper
   const admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
   await admin.apply("umbrella", { policy: flatPolicy(1e12), keys: [] });
   other = (await admin.createKey("umbrella", { label: "test" })).key;
