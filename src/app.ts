@@ -8,6 +8,7 @@ import { MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUEST_ID_CHARS } from "./api/bo
 import { settings } from "./env.ts";
 import { ApiError, type ErrorDetails } from "./errors.ts";
 import { admin, requireAdmin } from "./routes/admin.ts";
+import { admit, authenticate } from "./routes/authenticate.ts";
 import { chatCompletions } from "./routes/chat-completions.ts";
 import { completions } from "./routes/completions.ts";
 import type { AppEnv, Flow } from "./routes/context.ts";
@@ -20,10 +21,7 @@ import { publishRefusal } from "./routes/publish.ts";
 import { traffic } from "./routes/traffic.ts";
 import { routeAdmin } from "./routes/route-admin.ts";
 import { usage } from "./routes/usage.ts";
-import { inSpan } from "./telemetry/span.ts";
 import { RATE_HEADERS } from "./tenant/headers.ts";
-import { bearerKey } from "./tenant/keys.ts";
-import { wrongKey } from "./tenant/refusal-error.ts";
 
 /** Headers a browser's script may read. */
 const EXPOSED_HEADERS = [
@@ -55,6 +53,8 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
   app.use(boundedHeaders);
   const boundedBody = bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge });
+  app.post("/v1/chat/completions", admit(flow), boundedBody);
+  app.post("/v1/completions", admit(flow), boundedBody);
   app.use("/v1/*", authenticate(flow), boundedBody);
   app.use("/admin/v1/*", requireAdmin, boundedBody);
 
@@ -99,22 +99,6 @@ const boundedHeaders: MiddlewareHandler<AppEnv> = async (c, next) => {
   }
   await next();
 };
-
-/** Before anything of the body is read. */
-function authenticate({ tenants }: Flow): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    const presented = bearerKey(c.req.header("authorization"));
-    if (presented === null) {
-      throw wrongKey(
-        "You did not provide an API key. Send it in the Authorization header: 'Authorization: Bearer YOUR_KEY'.",
-      );
-    }
-    const caller = await inSpan("authenticate", {}, () => tenants(c.env).authenticate(presented));
-    if (caller === null) throw wrongKey("Incorrect API key provided.");
-    c.set("caller", caller);
-    await next();
-  };
-}
 
 function tooLarge(): never {
   throw refusal(413, "body_too_large", `The request's body is larger than ${MAX_BODY_BYTES} bytes.`);

@@ -10,6 +10,8 @@ import { refusalError } from "./tenant/refusal-error.ts";
 /** The account that a request runs on. */
 export interface Payer {
   readonly caller: Caller;
+  /** The request's place among its tenant's, which its hold takes over. */
+  readonly admissionId: string;
   readonly ledger: Pick<TenantApi, "reserve" | "renew" | "settle">;
   readonly leaseMs: number;
   /** Keeps the request's context alive until its hold is settled. */
@@ -46,10 +48,9 @@ export interface Bill {
  * @throws ApiError 401 when the key was just revoked, 429 when nothing fits, 503 when the ledger does not answer
  */
 export async function reserve(payer: Payer, request: ChatRequest, bill: Bill): Promise<Payment> {
-  const { caller, ledger, leaseMs } = payer;
+  const { caller, admissionId: id, ledger, leaseMs } = payer;
   const { prices } = caller.policy;
   const { generations, exits, deepest, exitFixed } = bill;
-  const id = crypto.randomUUID(); // a client may send its x-request-id twice
   const prompts = generations.map(({ token_ids: ids }) => ids.length);
   const size = {
     promptTokens: prompts.reduce((sum, tokens) => sum + tokens, 0),

@@ -20,5 +20,7 @@ export interface AppEnv {
     startedAt: number;
     /** Whose key it has; set on every path under /v1. */
     caller: Caller;
+    /** What the request was admitted as; set on the paths that compute. */
+    admissionId: string;
   };
 }

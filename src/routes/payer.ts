@@ -6,9 +6,10 @@ import type { AppEnv, Flow } from "./context.ts";
 
 /** The authenticated caller's account. */
 export function payerOf(c: Context<AppEnv>, { tenants }: Flow): Payer {
-  const { caller } = c.var;
+  const { caller, admissionId } = c.var;
   return {
     caller,
+    admissionId,
     ledger: tenants(c.env).tenant(caller.tenant),
     leaseMs: settings(c.env).leaseMs,
     waitUntil: (settled) => c.executionCtx.waitUntil(settled),

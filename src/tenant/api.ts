@@ -2,7 +2,7 @@
 import type { MicroUsd } from "../money.ts";
 import type { Narrowing } from "../narrowing.ts";
 import type { Account } from "./ledger/accounts.ts";
-import type { RateViews } from "./ledger/rates.ts";
+import type { RateRefusal, RateViews } from "./ledger/rates.ts";
 import type { Refusal } from "./ledger/reserve.ts";
 import type { UsageRow } from "./ledger-store.ts";
 import type { DeclaredKey, StoredKey } from "./key-store.ts";
@@ -19,8 +19,20 @@ export interface Caller {
   readonly cacheEpoch: number;
 }
 
-export interface ReserveRequest {
+/** A request that asks to be read. */
+export interface AdmitRequest {
   /** Made by the Worker, never used twice. */
+  readonly id: string;
+  /** How long its place is kept should it not be heard of again. */
+  readonly leaseMs: number;
+}
+
+export type AdmitAnswer =
+  | { readonly ok: true; readonly caller: Caller }
+  | { readonly ok: false; readonly refusal: RateRefusal; readonly rates: RateViews };
+
+export interface ReserveRequest {
+  /** The admission's. */
   readonly id: string;
   readonly requestId: string;
   readonly keyId: string;
@@ -90,7 +102,14 @@ export interface UsageView {
 export interface TenantApi {
   /** @param digest SHA-256 of the secret, hexadecimal @returns null when no key fits, or there is no such tenant */
   authenticate(digest: string): Promise<Caller | null>;
+  /**
+   * {@link authenticate}, and a place among the requests at once: taken over by {@link reserve}, or given back by
+   * {@link leave}.
+   */
+  admit(digest: string, request: AdmitRequest): Promise<AdmitAnswer | null>;
   reserve(request: ReserveRequest): Promise<ReserveAnswer>;
+  /** Idempotent. @param counts whether the request still counts to the minute */
+  leave(id: string, counts: boolean): Promise<void>;
   /** @returns false when the hold is gone or the key no longer valid: the answer must stop */
   renew(id: string, metered: readonly UsageLine[], leaseMs: number): Promise<boolean>;
   /** Idempotent. @returns false when the hold had ended before */

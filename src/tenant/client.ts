@@ -1,7 +1,14 @@
 /** The Worker's client of the tenants' objects. */
 import { ApiError } from "../errors.ts";
 import { describeError, log } from "../log.ts";
-import { DIRECTORY_NAME, type Caller, type DirectoryApi, type TenantApi } from "./api.ts";
+import {
+  DIRECTORY_NAME,
+  type AdmitAnswer,
+  type AdmitRequest,
+  type Caller,
+  type DirectoryApi,
+  type TenantApi,
+} from "./api.ts";
 import { parseKey, sha256 } from "./keys.ts";
 
 /**
@@ -15,6 +22,8 @@ const RETRY_AFTER_SECONDS = 1;
 export interface Tenants {
   /** @returns null when the key opens nothing, not sooner than {@link REFUSAL_MS} */
   authenticate(key: string): Promise<Caller | null>;
+  /** The same, and the request's place among its tenant's. */
+  admit(key: string, request: AdmitRequest): Promise<AdmitAnswer | null>;
   /** @param name of a tenant that exists, or is about to */
   tenant(name: string): TenantApi;
   readonly directory: DirectoryApi;
@@ -41,23 +50,22 @@ export function createTenants({ TENANT, DIRECTORY }: TenantNamespaces): Tenants 
     return found;
   }
 
-  async function find(text: string): Promise<Caller | null> {
+  /** What the key's tenant answers; null, after a while, when the key opens nothing. */
+  async function opened<T>(text: string, ask: (api: TenantApi, digest: string) => Promise<T | null>) {
+    const started = Date.now();
     const key = parseKey(text);
-    if (key === null) return null;
-    const digest = await sha256(key.secret);
-    return (await exists(key.tenant)) ? tenant(key.tenant).authenticate(digest) : null;
+    const digest = key === null ? "" : await sha256(key.secret);
+    const answer = key !== null && (await exists(key.tenant)) ? await ask(tenant(key.tenant), digest) : null;
+    if (answer === null) {
+      const rest = started + REFUSAL_MS - Date.now();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(rest, 0)));
+    }
+    return answer;
   }
 
   return {
-    async authenticate(key) {
-      const started = Date.now();
-      const caller = await find(key);
-      if (caller === null) {
-        const rest = started + REFUSAL_MS - Date.now();
-        await new Promise((resolve) => setTimeout(resolve, Math.max(rest, 0)));
-      }
-      return caller;
-    },
+    authenticate: (key) => opened(key, (api, digest) => api.authenticate(digest)),
+    admit: (key, request) => opened(key, (api, digest) => api.admit(digest, request)),
     tenant,
     directory,
   };

@@ -1,6 +1,6 @@
 /** Why a reservation was refused, in the words of OpenAI's contract. Pure. */
 import { ApiError } from "../errors.ts";
-import type { ReserveAnswer } from "./api.ts";
+import type { AdmitAnswer, ReserveAnswer } from "./api.ts";
 import { rateHeaders, retryAfter } from "./headers.ts";
 import type { Account } from "./ledger/accounts.ts";
 import type { Refusal } from "./ledger/reserve.ts";
@@ -34,8 +34,8 @@ export function budgetView({ budget, period, scope, limit, spent, held, resetsAt
 /** OpenAI's clients do not try again what says so. */
 const NO_RETRY = { "x-should-retry": "false" };
 
-/** The error of a refused reservation, with the rates as they stand. */
-export function refusalError({ refusal, rates }: Extract<ReserveAnswer, { ok: false }>): ApiError {
+/** The error of a refused admission or reservation, with the rates as they stand. */
+export function refusalError({ refusal, rates }: Extract<AdmitAnswer | ReserveAnswer, { ok: false }>): ApiError {
   if (refusal.kind === "key_invalid") return wrongKey("Incorrect API key provided.");
   return tooMuch(refusal, rates === null ? {} : rateHeaders(rates));
 }

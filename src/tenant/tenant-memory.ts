@@ -45,7 +45,8 @@ export class TenantMemory {
     const { sql } = this.#storage;
     const row = readTenant(sql);
     if (row === null) return;
-    this.#tenant = { row, keys: readKeys(sql), ledger: restore(row.policy, records(sql), Date.now()) };
+    const before = this.#tenant?.ledger ?? null;
+    this.#tenant = { row, keys: readKeys(sql), ledger: restore(row.policy, records(sql), Date.now(), before) };
     this.#setAlarm();
   }
 

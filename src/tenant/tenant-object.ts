@@ -6,6 +6,8 @@ import { DurableObject } from "cloudflare:workers";
 import { log } from "../log.ts";
 import type { MicroUsd } from "../money.ts";
 import type {
+  AdmitAnswer,
+  AdmitRequest,
   ApplyAnswer,
   Caller,
   NewKey,
@@ -19,6 +21,7 @@ import type {
 } from "./api.ts";
 import { declaredChanges, findKey, isValid, newKeyId, putKey, readKeys } from "./key-store.ts";
 import { newSecret, sha256 } from "./keys.ts";
+import { admit, leave } from "./ledger/admission.ts";
 import { costOf, renew, settle } from "./ledger/finish.ts";
 import { reserve } from "./ledger/reserve.ts";
 import { usageByDay, wasCharged } from "./ledger-store.ts";
@@ -44,6 +47,22 @@ export class TenantLedger extends DurableObject implements TenantApi {
     const { budgets: _, rates: __, ...policy } = open.row.policy;
     const { name, cacheEpoch } = open.row;
     return { tenant: name, keyId: key.id, limits: key.limits, policy, cacheEpoch };
+  }
+
+  async admit(digest: string, { id, leaseMs }: AdmitRequest): Promise<AdmitAnswer | null> {
+    const caller = await this.authenticate(digest);
+    const key = caller === null ? null : this.#memory.usableKey(caller.keyId);
+    if (caller === null || key === null) return null;
+    const { row, ledger } = this.#memory.opened;
+    const result = admit(ledger, row.policy, { id, key }, leaseMs, Date.now());
+    this.#memory.keep(result, null);
+    return result.ok ? { ok: true, caller } : { ok: false, refusal: result.refusal, rates: result.rates };
+  }
+
+  async leave(id: string, counts: boolean): Promise<void> {
+    if (this.#memory.tenant === null) return;
+    const { row, ledger } = this.#memory.opened;
+    this.#memory.keep(leave(ledger, row.policy, id, counts, Date.now()), null);
   }
 
   async reserve({ keyId, leaseMs, ...request }: ReserveRequest): Promise<ReserveAnswer> {

@@ -27,7 +27,8 @@ export const CALLER: Caller = {
 /** Tenants that know one key, and no more. */
 export const TENANTS: Tenants = {
   authenticate: async (key) => (key === KEY ? CALLER : null),
-  tenant: () => ({}) as never,
+  admit: async (key) => (key === KEY ? { ok: true, caller: CALLER } : null),
+  tenant: () => ({ leave: async () => undefined }) as never,
   directory: {} as never,
 };
 

@@ -1,6 +1,7 @@
 /** A ledger driven through a history, and beside it the records that a store would keep: the truth to compare with. */
 import fc from "fast-check";
 import { accountsOf, type Asking } from "../../src/tenant/ledger/accounts.ts";
+import { admit, leave } from "../../src/tenant/ledger/admission.ts";
 import { expire, renew, settle, tokensOf } from "../../src/tenant/ledger/finish.ts";
 import { reserve, type Reservation } from "../../src/tenant/ledger/reserve.ts";
 import { restore, type Finished, type Hold, type LedgerState, type Records } from "../../src/tenant/ledger/state.ts";
@@ -19,7 +20,16 @@ export const KEYS: readonly Asking[] = [
 
 /** Ids are picked among all that were ever reserved, so most histories settle, renew and release twice. */
 export type Action =
-  | { readonly do: "reserve"; readonly key: number; readonly bounds: readonly number[]; readonly fixed: boolean }
+  | { readonly do: "admit"; readonly key: number }
+  | { readonly do: "leave"; readonly pick: number; readonly counts: boolean }
+  | {
+      readonly do: "reserve";
+      readonly key: number;
+      readonly bounds: readonly number[];
+      readonly fixed: boolean;
+      /** Picks the admission that it takes over, whose key it then has; null, or none waits: it comes without one. */
+      readonly admission: number | null;
+    }
   | { readonly do: "settle"; readonly pick: number; readonly cost: number; readonly tokens: number }
   | { readonly do: "renew"; readonly pick: number; readonly cost: number }
   | { readonly do: "release"; readonly pick: number }
@@ -60,8 +70,14 @@ const reserving = fc.record({
   key: fc.nat({ max: KEYS.length - 1 }),
   bounds: fc.array(cost, { minLength: 1, maxLength: 4 }).map((bounds) => bounds.toSorted((a, b) => b - a)),
   fixed: fc.boolean(),
+  admission: fc.option(fc.nat({ max: 30 })),
 });
 const living: fc.Arbitrary<Action> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant("admit" as const), key: fc.nat({ max: KEYS.length - 1 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("leave" as const), pick, counts: fc.boolean() }) },
   { weight: 6, arbitrary: reserving },
   {
     weight: 4,
@@ -116,6 +132,13 @@ export class History {
     [];
   /** The last reservation's outcome. */
   last: Reservation | null = null;
+  /** The key that it was for. */
+  lastKeyId = "";
+  /** Whether the last action gave a request its place among those at once. */
+  placed = false;
+  /** Requests that count to the minute, by id; a crash forgets those without a hold. */
+  readonly counted = new Map<string, { readonly keyId: string; readonly at: number }>();
+  #admissions = 0;
 
   constructor(policy: Policy) {
     this.policy = policy;
@@ -125,9 +148,14 @@ export class History {
   do(action: Action): void {
     const id = "pick" in action ? (this.ids[action.pick % Math.max(this.ids.length, 1)] ?? "unknown") : "";
     this.last = null;
+    this.placed = false;
     switch (action.do) {
+      case "admit":
+        return this.#admit(KEYS[action.key]!);
+      case "leave":
+        return this.#leave(action.pick, action.counts);
       case "reserve":
-        return this.reserve(KEYS[action.key]!, offersOf(action.bounds, action.fixed), action.fixed);
+        return this.#reserve(action);
       case "settle":
         return this.#keep(settle(this.state, this.policy, id, linesOf(action.cost, action.tokens), this.now));
       case "release":
@@ -142,23 +170,49 @@ export class History {
         return this.#keep(expire(this.state, this.policy, this.now));
       case "crash":
         this.state = this.restored();
+        for (const counting of this.counted.keys()) if (!this.ids.includes(counting)) this.counted.delete(counting);
         return;
       case "policy":
         this.policy = action.policy;
-        this.state = this.restored();
+        this.state = restore(this.policy, this.#records(this.state.holds.values()), this.now, this.state);
         return;
       default:
         action satisfies never;
     }
   }
 
-  reserve(key: Asking, offers: readonly Offer[], exitFixed: boolean): void {
-    const id = `r${this.ids.length}`;
-    const ask = { id, requestId: id, key, offers, exitFixed };
+  #admit(key: Asking): void {
+    const id = `a${this.#admissions++}`;
+    const result = admit(this.state, this.policy, { id, key }, LEASE_MS, this.now);
+    this.#keep(result);
+    this.placed = result.ok;
+    if (result.ok) this.counted.set(id, { keyId: key.id, at: this.state.clock });
+  }
+
+  #leave(pick: number, counts: boolean): void {
+    const id = this.#waiting(pick)?.id ?? "unknown";
+    this.#keep(leave(this.state, this.policy, id, counts, this.now));
+    if (!counts) this.counted.delete(id);
+  }
+
+  /** An admission that is not over. */
+  #waiting(pick: number) {
+    const { admitted } = expire(this.state, this.policy, this.now).state;
+    return [...admitted.values()][pick % Math.max(admitted.size, 1)];
+  }
+
+  #reserve({ key: own, bounds, fixed: exitFixed, admission }: Extract<Action, { do: "reserve" }>): void {
+    const waiting = admission === null ? undefined : this.#waiting(admission);
+    const key = KEYS.find(({ id }) => id === waiting?.keyId) ?? KEYS[own]!;
+    const id = waiting?.id ?? `r${this.ids.length}`;
+    const ask = { id, requestId: id, key, offers: offersOf(bounds, exitFixed), exitFixed };
     const result = reserve(this.state, this.policy, ask, LEASE_MS, this.now);
     this.#keep(result);
     this.last = result;
+    this.lastKeyId = key.id;
     if (!result.ok) return;
+    this.placed = waiting === undefined;
+    this.counted.set(id, { keyId: key.id, at: this.state.clock });
     this.ids.push(id);
     this.granted.push({ id, keyId: key.id, at: this.state.clock, tokens: result.grant.offer.tokens });
   }
@@ -177,6 +231,7 @@ export class History {
     this.state = state;
     for (const { hold, lines, ...rest } of finished) {
       this.endings.push({ hold, lines, ...rest });
+      if (lines.length === 0) this.counted.delete(hold.id);
       for (const line of lines) this.usage.push({ ...line, id: hold.id, keyId: hold.keyId, takenAt: hold.takenAt });
     }
   }

@@ -70,7 +70,7 @@ describe("spent + held ≤ limit", () => {
       const { account } = refusal;
       const smallest = (action.fixed ? action.bounds[0] : action.bounds.at(-1)) ?? 0;
       const { period, scope } = account;
-      const key = KEYS[action.key]?.id;
+      const key = history.lastKeyId;
       const start = periodStart(period, history.state.clock);
       const held = [...history.state.holds.values()].filter(
         ({ keyId, takenAt }) => (scope === "tenant" || keyId === key) && periodStart(period, takenAt) === start,
@@ -124,7 +124,8 @@ describe("the records", () => {
       const restored = expire(history.restored(), policy, Math.max(now, state.clock)).state;
       const lived = expire(state, policy, now).state;
       expect(restored.holds).toEqual(lived.holds);
-      expect([...restored.begun].toSorted(byId)).toEqual([...lived.begun].toSorted(byId));
+      const recorded = [...lived.begun].filter(({ id }) => history.ids.includes(id)); // what was only read is forgotten
+      expect([...restored.begun].toSorted(byId)).toEqual(recorded.toSorted(byId));
       for (const { period } of policy.budgets) {
         const start = periodStart(period, lived.clock);
         for (const keyId of [null, ...KEYS.map(({ id }) => id)]) {
@@ -145,6 +146,7 @@ test("holds drain to zero, and nothing stays held", () => {
       const latest = Math.max(history.now, history.state.clock, ...leases);
       history.do({ do: "time", ms: latest - history.now + LEASE_MS });
       expect(history.state.holds.size).toBe(0);
+      expect(history.state.admitted.size).toBe(0);
       expect(history.endings).toHaveLength(history.ids.length);
       expect(heldSince(history.state, "none", null, 0)).toBe(0);
     }),
@@ -165,7 +167,7 @@ test("settling, releasing or renewing what has ended does nothing", () => {
 });
 
 describe("rates", () => {
-  /** Requests that still count: those that were released never happened. */
+  /** Reservations that still count: those that were released never happened. */
   const counted = ({ granted, endings }: History) => {
     const void_ = new Set(endings.filter(({ lines }) => lines.length === 0).map(({ hold }) => hold.id));
     return granted.filter(({ id }) => !void_.has(id));
@@ -173,14 +175,14 @@ describe("rates", () => {
 
   test("no 60 seconds have more requests than the tenant or the key may begin", () => {
     always(changingHistories, (history) => {
-      if (history.last?.ok !== true) return;
-      const { clock } = history.state;
-      const minute = counted(history).filter(({ at }) => at > clock - RATE_WINDOW_MS);
+      if (!history.placed) return;
+      const { clock, holds, admitted } = history.state;
+      const minute = [...history.counted.values()].filter(({ at }) => at > clock - RATE_WINDOW_MS);
       expect(minute.length).toBeLessThanOrEqual(history.policy.rates.requests_per_minute ?? Infinity);
-      if (history.granted.at(-1)?.keyId === "slow") {
+      if ([...history.counted.values()].at(-1)?.keyId === "slow") {
         expect(minute.filter(({ keyId }) => keyId === "slow").length).toBeLessThanOrEqual(2);
       }
-      expect(history.state.holds.size).toBeLessThanOrEqual(history.policy.rates.concurrent_requests ?? Infinity);
+      expect(holds.size + admitted.size).toBeLessThanOrEqual(history.policy.rates.concurrent_requests ?? Infinity);
     });
   });
 
@@ -201,7 +203,7 @@ describe("rates", () => {
 
   test("a refusal says when to come back, and then there is room", () => {
     always(histories, (history, action) => {
-      if (action.do !== "reserve" || history.last === null || history.last.ok) return;
+      if (action.do !== "reserve" || action.admission !== null || history.last === null || history.last.ok) return;
       const { refusal } = history.last;
       if (refusal.kind !== "requests_per_minute" && refusal.kind !== "tokens_per_minute") return;
       if (refusal.retryAfterMs === null) return;

@@ -51,6 +51,10 @@ export function memoryAccount(policy: Policy = UNLIMITED, leaseMs = 60_000): Mem
   const { exits, prices } = policy;
   const payer: Payer = {
     caller: { ...CALLER, policy: { exits, prices } },
+    /** One a request: requests of these tests come without an admission. */
+    get admissionId() {
+      return crypto.randomUUID();
+    },
     ledger: {
       async reserve({ keyId: id, leaseMs: lease, ...ask }) {
         const key = { id, limits: CALLER.limits };

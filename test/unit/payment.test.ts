@@ -109,6 +109,7 @@ describe("reserving", () => {
     const kept: Promise<unknown>[] = [];
     const payer: Payer = {
       caller: CALLER,
+      admissionId: "a-1",
       ledger: {
         async reserve(ask) {
           asked.push(ask);
@@ -127,10 +128,10 @@ describe("reserving", () => {
     return { payment, asked: asked[0]! };
   }
 
-  test("asks for the most it can cost, under an id of its own", async () => {
+  test("asks for the most it can cost, under the id of its admission", async () => {
     const { payment, asked } = await reserving({});
     expect(asked).toMatchObject({ requestId: "r1", keyId: "key_1", exitFixed: false });
-    expect(asked.id).not.toBe("r1");
+    expect(asked.id).toBe("a-1");
     expect(asked.offers.map(({ maxExit }) => maxExit)).toEqual([6, 3]);
     // Each prompt once, each choice of each prompt in full.
     expect(asked.offers.map(({ tokens }) => tokens)).toEqual([150, 150]);

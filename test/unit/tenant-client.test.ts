@@ -37,6 +37,7 @@ async function deployment(...names: string[]) {
   const digest = await sha256("right");
   const tenants = namespaceOf((tenant) => ({
     authenticate: async (presented: string) => (presented === digest ? { ...CALLER, tenant } : null),
+    admit: async (presented: string) => (presented === digest ? { ok: true, caller: { ...CALLER, tenant } } : null),
     settle: () => Promise.reject(new Error("object was reset")),
   }));
   const directory = namespaceOf(() => ({ has: async (name: string) => names.includes(name) }));
@@ -58,6 +59,12 @@ test("a right key is its tenant's, and the directory is asked once", async () =>
   expect(await client.authenticate("sk-sortie-client-a-right")).toMatchObject({ tenant: "client-a" });
   expect(tenantsWoken).toEqual(["client-a", "client-a"]);
   expect(directoryWoken).toHaveLength(1);
+});
+
+test("an admission is its tenant's, too", async () => {
+  const { client } = await deployment("client-e");
+  const request = { id: "a-1", leaseMs: 1_000 };
+  expect(await client.admit("sk-sortie-client-e-right", request)).toMatchObject({ caller: { tenant: "client-e" } });
 });
 
 test("a made-up tenant's object never wakes up", async () => {

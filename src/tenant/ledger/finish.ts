@@ -14,10 +14,11 @@ import {
   type Step,
 } from "./state.ts";
 
-/** Time to `now`: holds whose lease is over end, and are charged what they had metered. */
+/** Time to `now`: admissions and holds whose lease is over end; holds are charged what they had metered. */
 export function expire(state: LedgerState, policy: Policy, now: number): Step {
   const clock = Math.max(state.clock, now);
-  let next: LedgerState = { ...state, clock, begun: state.begun.after(clock - RATE_WINDOW_MS) };
+  const admitted = new Map([...state.admitted].filter(([, { leaseEnds }]) => leaseEnds > clock));
+  let next: LedgerState = { ...state, clock, admitted, begun: state.begun.after(clock - RATE_WINDOW_MS) };
   const finished: Finished[] = [];
   for (const hold of state.holds.values()) {
     if (hold.leaseEnds > clock) continue;

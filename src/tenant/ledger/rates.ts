@@ -29,7 +29,7 @@ const CONCURRENCY_RETRY_MS = 1_000;
 /** Whether one more request may begin; its tokens are {@link tokenRefusal}'s. */
 export function requestRefusal(state: LedgerState, policy: Policy, key: Asking): RateRefusal | null {
   const { concurrent_requests: atOnce } = policy.rates;
-  if (atOnce !== null && state.holds.size >= atOnce) {
+  if (atOnce !== null && state.holds.size + state.admitted.size >= atOnce) {
     return { kind: "concurrent_requests", limit: atOnce, retryAfterMs: CONCURRENCY_RETRY_MS };
   }
   const refusals = requestLimits(policy, key).flatMap(({ limit, keyId }): RateRefusal[] => {

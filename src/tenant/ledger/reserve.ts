@@ -2,6 +2,7 @@
 import type { Policy } from "../policy.ts";
 import type { Offer } from "../pricing.ts";
 import { accountsOf, depthLimit, remaining, type Account, type Asking, type DepthLimit } from "./accounts.ts";
+import { withoutAdmission } from "./admission.ts";
 import { expire } from "./finish.ts";
 import { rateViews, requestRefusal, tokenRefusal, type RateRefusal, type RateViews } from "./rates.ts";
 import type { Hold, LedgerState, Step } from "./state.ts";
@@ -11,7 +12,7 @@ const HELD_RETRY_MS = 2_000;
 
 /** What a request asks of its tenant's ledger. */
 export interface Ask {
-  /** Never used twice. */
+  /** Never used twice; the admission's, if the request was admitted. */
   readonly id: string;
   readonly requestId: string;
   readonly key: Asking;
@@ -44,15 +45,20 @@ export type Reservation = Step &
     | { readonly ok: false; readonly refusal: Refusal; readonly rates: RateViews }
   );
 
-/** @param leaseMs how long the hold lasts unless it is renewed */
+/**
+ * Takes the place over that the request was admitted to, or asks for one.
+ * @param leaseMs how long the hold lasts unless it is renewed
+ */
 export function reserve(before: LedgerState, policy: Policy, ask: Ask, leaseMs: number, now: number): Reservation {
-  const { state, finished } = expire(before, policy, now);
-  const known = state.holds.get(ask.id);
-  if (known !== undefined) return repeated(state, finished, policy, ask, known);
+  const { state: current, finished } = expire(before, policy, now);
+  const known = current.holds.get(ask.id);
+  if (known !== undefined) return repeated(current, finished, policy, ask, known);
+  const admission = current.admitted.get(ask.id);
+  const state = withoutAdmission(current, ask.id);
   const refused = (refusal: Refusal): Reservation => {
     return { ok: false, state, finished, refusal, rates: rateViews(state, policy, ask.key) };
   };
-  const rate = requestRefusal(state, policy, ask.key);
+  const rate = admission === undefined ? requestRefusal(state, policy, ask.key) : null;
   if (rate !== null) return refused(rate);
   const accounts = accountsOf(state, policy, ask.key);
   const depth = depthLimit(policy, accounts);
@@ -62,7 +68,10 @@ export function reserve(before: LedgerState, policy: Policy, ask: Ask, leaseMs: 
   let lowered = within[0] === ask.offers[0] ? null : (depth?.account.budget ?? null);
   for (const offer of within) {
     obstacle = obstacleTo(state, policy, accounts, ask, offer);
-    if (obstacle === null) return granted(state, finished, policy, ask, offer, lowered, leaseMs);
+    if (obstacle === null) {
+      const begun = admission === undefined ? state.begun : state.begun.end(ask.id, admission.at, null);
+      return granted({ ...state, begun }, finished, policy, ask, offer, lowered, leaseMs);
+    }
     lowered = "account" in obstacle ? obstacle.account.budget : obstacle.kind;
   }
   if (obstacle === null) throw new Error("a reservation without an offer");

@@ -29,6 +29,15 @@ export interface Hold {
   readonly metered: readonly UsageLine[];
 }
 
+/** A request that is being read: it has its place among those at once, and holds no money yet. */
+export interface Admission {
+  /** The reservation that takes it over has the same. */
+  readonly id: string;
+  readonly keyId: string;
+  readonly at: number;
+  readonly leaseEnds: number;
+}
+
 /** What one period's account has been charged. */
 export interface Spent {
   readonly start: number;
@@ -41,6 +50,8 @@ export interface LedgerState {
   /** By {@link accountKey}. */
   readonly spent: ReadonlyMap<string, Spent>;
   readonly holds: ReadonlyMap<string, Hold>;
+  /** In memory alone. */
+  readonly admitted: ReadonlyMap<string, Admission>;
   readonly begun: RateWindow;
 }
 
@@ -91,11 +102,21 @@ export interface Records {
   chargedBetween(from: number, to: number | null): Iterable<readonly [keyId: string, micro: MicroUsd]>;
 }
 
-/** The state that the records imply: at start, and after the policy has changed. */
-export function restore(policy: Policy, records: Records, now: number): LedgerState {
+/**
+ * The state that the records imply: at start, and after the policy has changed.
+ * @param before the state until now, whose admissions and refused requests no record has; null at start
+ */
+export function restore(
+  policy: Policy,
+  records: Records,
+  now: number,
+  before: Pick<LedgerState, "admitted" | "begun"> | null = null,
+): LedgerState {
   const holds = new Map([...records.holds].map((hold) => [hold.id, hold]));
   const running = [...holds.values()].map(({ id, keyId, takenAt, tokens }) => ({ id, keyId, at: takenAt, tokens }));
-  const begun = RateWindow.of([...records.begunSince(now - RATE_WINDOW_MS), ...running]);
+  const recorded = [...records.begunSince(now - RATE_WINDOW_MS), ...running];
+  const ids = new Set(recorded.map(({ id }) => id));
+  const begun = RateWindow.of([...recorded, ...[...(before?.begun ?? [])].filter(({ id }) => !ids.has(id))]);
   const clock = Math.max(now, begun.newest(1, null)?.at ?? 0);
   const spent = new Map<string, Spent>();
   for (const period of periodsOf(policy)) {
@@ -107,7 +128,7 @@ export function restore(policy: Policy, records: Records, now: number): LedgerSt
     }
     spent.set(accountKey(period, null), { start, micro: total });
   }
-  return { clock, spent, holds, begun };
+  return { clock, spent, holds, admitted: before?.admitted ?? new Map(), begun };
 }
 
 /** The periods that have a budget. */

@@ -34,10 +34,14 @@ export default new Hono<{ Bindings: Env }>()
   /** Authentication, a reservation and its settlement, called as src/app.ts and src/chat.ts call them. */
   .post("/ledger", async (c) => {
     const tenants = createTenants(c.env);
-    const caller = await tenants.authenticate(bearerKey(c.req.header("authorization")) ?? "");
-    if (caller === null) return c.json({ error: "wrong key" }, 401);
+    const admissionId = crypto.randomUUID();
+    const key = bearerKey(c.req.header("authorization")) ?? "";
+    const admitted = await tenants.admit(key, { id: admissionId, leaseMs: LEASE_MS });
+    if (admitted?.ok !== true) return c.json({ error: "not admitted" }, 401);
+    const { caller } = admitted;
     const payer = {
       caller,
+      admissionId,
       ledger: tenants.tenant(caller.tenant),
       leaseMs: LEASE_MS,
       waitUntil: (settled: Promise<unknown>) => c.executionCtx.waitUntil(settled),
