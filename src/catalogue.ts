@@ -35,7 +35,7 @@ export async function readCatalogue(source: BundleSource): Promise<Catalogue> {
   const json = async (file: BundleFile): Promise<unknown> =>
     JSON.parse(new TextDecoder().decode(await readVerified(source, file)));
   const config = await json(bundle.tokenizer.config);
-  const tokenizer = createTokenizer(await json(bundle.tokenizer.tokenizer), config);
+  const tokenizer = createTokenizer(await json(bundle.tokenizer.tokenizer));
   return {
     bundle,
     tokenizer,

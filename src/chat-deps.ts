@@ -11,6 +11,7 @@ import { LinkMeter } from "./origin/transfer.ts";
 import { traceparent } from "./telemetry/span.ts";
 import { TierHealth } from "./tier-health.ts";
 import { tracedEdge, tracedOrigin } from "./traced.ts";
+import { Turns } from "./turns.ts";
 
 /** What one request's flow may use. */
 export interface ChatDeps {
@@ -22,7 +23,12 @@ export interface ChatDeps {
   readonly health: TierHealth;
   /** null: every answer is computed. */
   readonly responses: ResponseClient | null;
+  /** In which prompts are read. */
+  readonly turns: Turns;
 }
+
+/** How tenants share this isolate's time. */
+export const turns = new Turns();
 
 /** What this isolate has seen of the tiers. */
 const health = new TierHealth();
@@ -56,5 +62,5 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
   const client = withOpenaiExits(sorted, config.openaiExits, catalogue.tokenizer);
   const origin = client === null ? null : tracedOrigin(client);
   const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
-  return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses };
+  return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses, turns };
 }

@@ -12,7 +12,7 @@ import { createDetokenizer } from "./model/detokenizer.ts";
 import { reserve, type Payer, type Payment } from "./payment.ts";
 import { ofChoice, planGeneration } from "./plan.ts";
 import { decidedAlready } from "./policy/route.ts";
-import { encodePrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
+import { beginsShared, encodingPrompt, sharedTokens, type EncodedPrompt } from "./prompt.ts";
 import { serve, type Plan, type Served } from "./serve.ts";
 import { inSpan } from "./telemetry/span.ts";
 import { textStream } from "./text-stream.ts";
@@ -26,8 +26,12 @@ import { textStream } from "./text-stream.ts";
 export async function chat(deps: ChatDeps, payer: Payer, request: ChatRequest, gone: AbortSignal): Promise<ChatAnswer> {
   const { bundle } = deps.catalogue;
   const asked = exitsAsked(request, payer.caller, deploymentOf(deps));
-  const scope = `${payer.caller.tenant}/${payer.caller.cacheEpoch}`;
-  const read = await Promise.all(request.prompts.map((prompt, at) => readPrompt(deps, request, prompt, at, scope)));
+  const { tenant, cacheEpoch } = payer.caller;
+  const scope = `${tenant}/${cacheEpoch}`;
+  const read: ReadPrompt[] = [];
+  for (const [at, prompt] of request.prompts.entries()) {
+    read.push(await readPrompt(deps, request, prompt, at, { tenant, scope, gone }));
+  }
   const bill = {
     generations: read.map(({ generation }) => generation),
     exits: asked.payable,
@@ -107,18 +111,27 @@ interface ReadPrompt {
   readonly generation: Omit<GenerationRequest, "exit_layer">;
 }
 
-/** @param scope whose blocks it reads and leaves @throws ApiError 400: what cannot be encoded, or does not fit */
+/** Who has a prompt read. */
+interface Reader {
+  readonly tenant: string;
+  /** Whose blocks it reads and leaves. */
+  readonly scope: string;
+  readonly gone: AbortSignal;
+}
+
+/** Reads a prompt in its tenant's turns. @throws ApiError 400: what cannot be encoded, or does not fit */
 async function readPrompt(
-  { catalogue, settings: { sharedSystemPrompts } }: ChatDeps,
+  { catalogue, turns, settings: { sharedSystemPrompts } }: ChatDeps,
   request: ChatRequest,
   asked: Prompt,
   index: number,
-  scope: string,
+  { tenant, scope, gone }: Reader,
 ): Promise<ReadPrompt> {
-  const prompt = encodePrompt(catalogue, asked);
+  const prompt = await turns.run(tenant, encodingPrompt(catalogue, asked), gone);
+  const shared = await beginsShared(prompt, sharedSystemPrompts);
   const cache = {
     scope,
-    shared_tokens: await sharedTokens(catalogue, prompt, sharedSystemPrompts),
+    shared_tokens: shared ? await turns.run(tenant, sharedTokens(catalogue, prompt), gone) : 0,
     continued: prompt.messages.some(({ role }) => role === "assistant"),
   };
   return { index, prompt, generation: { ...planGeneration(catalogue.bundle, request, prompt), cache } };

@@ -1,7 +1,7 @@
 /** The body of `POST /v1/completions`: OpenAI's legacy contract, as far as Sortie keeps it. */
 import { z } from "zod";
-import type { ChatRequest, Prompt } from "../conversation.ts";
-import { DEFAULT_COMPLETION_TOKENS, MAX_CHOICES, MAX_COMPLETION_LOGPROBS, MAX_PROMPT_TOKENS } from "./bounds.ts";
+import type { ChatRequest } from "../conversation.ts";
+import { DEFAULT_COMPLETION_TOKENS, MAX_CHOICES, MAX_COMPLETION_LOGPROBS } from "./bounds.ts";
 import {
   inertFields,
   modelField,
@@ -16,20 +16,12 @@ import {
   toStop,
   unsupported,
 } from "./fields.ts";
-
-const tokenIds = z.array(z.int().min(0)).min(1).max(MAX_PROMPT_TOKENS);
-
-/** One prompt or several, as text or as token ids. */
-const promptSchema = z
-  .union([z.string(), z.array(z.string()).min(1).max(MAX_CHOICES), tokenIds, z.array(tokenIds).min(1).max(MAX_CHOICES)])
-  .nullable()
-  .meta({ description: "null: the beginning of a text, as a checkpoint has one." });
-type PromptField = z.infer<typeof promptSchema>;
+import { promptField, promptsOf } from "./prompt-field.ts";
 
 export const completionSchema = z
   .strictObject({
     model: modelField,
-    prompt: promptSchema,
+    prompt: promptField,
 
     max_tokens: tokenLimit.meta({ description: `${DEFAULT_COMPLETION_TOKENS} when left out.` }),
     ...samplingFields,
@@ -67,14 +59,4 @@ export function toCompletionRequest(body: CompletionBody, requestId: string, ran
     narrowing: toNarrowing(body),
     earlyExit: toEarlyExit(body),
   };
-}
-
-function promptsOf(prompt: PromptField): Prompt[] {
-  if (prompt === null || typeof prompt === "string") return [{ kind: "text", text: prompt ?? "" }];
-  if (isTokenIds(prompt)) return [{ kind: "tokens", ids: prompt }];
-  return prompt.map((one) => (typeof one === "string" ? { kind: "text", text: one } : { kind: "tokens", ids: one }));
-}
-
-function isTokenIds(prompt: Exclude<PromptField, string | null>): prompt is number[] {
-  return typeof prompt[0] === "number";
 }

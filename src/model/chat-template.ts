@@ -9,7 +9,9 @@
 import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import type { Message } from "../conversation.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import { finish, type Sliced } from "../sliced.ts";
+import { spellingsOf, splitting, startsOf, type Spellings } from "./spellings.ts";
+import type { EncodedSlices, Tokenizer } from "./tokenizer.ts";
 
 const specialTokenSchema = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
 
@@ -22,8 +24,14 @@ const configSchema = z.looseObject({
   pad_token: specialTokenSchema,
 });
 
-/** Random bytes of a mark: nobody guesses 128 bits. */
-const MARK_BYTES = 16;
+/** Random characters of a mark, a byte each: nobody guesses 128 bits. */
+const MARK_CHARS = 16;
+/** Where the private characters that spell a mark begin, one a byte; and what stands around a mark. */
+const PRIVATE = 0xe100;
+const [OPEN, CLOSE] = ["\u{e000}", "\u{e001}"];
+/** Units that rendering costs: a message, and so many characters one. It cannot be interrupted. */
+const MESSAGE_UNITS = 10;
+const CHARS_PER_UNIT = 100;
 
 export interface ChatTemplate {
   /**
@@ -33,6 +41,11 @@ export interface ChatTemplate {
    * @throws TemplateError when the template refuses the messages (e.g. roles that do not alternate).
    */
   encode(messages: readonly Message[]): number[];
+  /**
+   * As {@link encode}, in slices.
+   * @param limit ids after which it ends: a conversation that has more is not read to its end
+   */
+  encodeSlices(messages: readonly Message[], limit: number): Sliced<EncodedSlices>;
 }
 
 /** The template's own refusal; the message is the template's. */
@@ -45,7 +58,8 @@ export class TemplateError extends Error {}
 export function createChatTemplate(tokenizer: Tokenizer, config: unknown): ChatTemplate {
   const parsed = configSchema.parse(config);
   const template = new Template(sourceOf(parsed.chat_template));
-  const spellings = Array.from(tokenizer.controlTokens.keys()).sort((left, right) => right.length - left.length);
+  const spellings = spellingsOf(tokenizer.controlTokens);
+  const edges = edgesOf(tokenizer.controlTokens.keys());
   const variables = {
     bos_token: spellingOf(parsed.bos_token),
     eos_token: spellingOf(parsed.eos_token),
@@ -53,23 +67,30 @@ export function createChatTemplate(tokenizer: Tokenizer, config: unknown): ChatT
     pad_token: spellingOf(parsed.pad_token),
     add_generation_prompt: true,
   };
-  return {
-    encode(messages) {
-      const mark = Array.from(crypto.getRandomValues(new Uint8Array(MARK_BYTES)), (byte) => byte.toString(16)).join(
-        "-",
-      );
-      const safe = messages.map(({ role, content }) => ({ role, content: disguise(content, spellings, mark) }));
-      let rendered: string;
-      try {
-        rendered = template.render({ ...variables, messages: safe });
-      } catch (cause) {
-        throw new TemplateError(cause instanceof Error ? cause.message : String(cause), { cause });
-      }
-      return tokenizer.encodeParts(
-        splitAt(rendered, spellings).map((part) => tokenizer.controlId(part) ?? reveal(part, mark)),
-      );
-    },
-  };
+
+  function render(messages: readonly Message[]): string {
+    try {
+      return template.render({ ...variables, messages });
+    } catch (cause) {
+      throw new TemplateError(cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+  }
+
+  function* encodeSlices(messages: readonly Message[], limit: number): Sliced<EncodedSlices> {
+    const mark = newMark();
+    const safe: Message[] = [];
+    for (const { role, content } of messages) {
+      safe.push({ role, content: marked(content, yield* placesOf(content, spellings, edges), mark) });
+    }
+    const rendered = render(safe);
+    yield MESSAGE_UNITS * messages.length + rendered.length / CHARS_PER_UNIT;
+    const parts = yield* splitting(rendered, spellings);
+    const revealed = parts.map((part) => (typeof part === "string" ? reveal(part, mark) : part));
+    yield rendered.length / CHARS_PER_UNIT;
+    return yield* tokenizer.encodeSlices(revealed, limit);
+  }
+
+  return { encodeSlices, encode: (messages) => finish(encodeSlices(messages, Infinity)).ids };
 }
 
 function sourceOf(template: z.infer<typeof configSchema>["chat_template"]): string {
@@ -83,50 +104,67 @@ function spellingOf(token: z.infer<typeof specialTokenSchema>): string {
   return typeof token === "string" ? token : (token?.content ?? "");
 }
 
-/**
- * `content` with one character of every spelling of a control token replaced by a mark, likewise of a spelling that its
- * trimmed start or end could complete together with its surroundings.
- */
-function disguise(content: string, spellings: readonly string[], mark: string): string {
-  const marked = new Set<number>();
-  const start = content.length - content.trimStart().length;
-  const end = content.trimEnd().length;
-  for (const spelling of spellings) {
-    for (let at = content.indexOf(spelling); at >= 0; at = content.indexOf(spelling, at + 1)) marked.add(at);
-    for (let cut = 1; cut < spelling.length; cut++) {
-      if (content.startsWith(spelling.slice(cut), start)) marked.add(start);
-      if (content.slice(0, end).endsWith(spelling.slice(0, cut))) marked.add(end - 1);
-    }
-  }
-  const units = Array.from({ length: content.length }, (_, at) => content.charAt(at));
-  return units.map((unit, at) => (marked.has(at) ? `\u{e000}${mark}.${unit.charCodeAt(0)}\u{e001}` : unit)).join("");
+/** What may begin, or end, a spelling whose rest stands beside a content. */
+interface Edges {
+  readonly ends: ReadonlySet<string>;
+  readonly beginnings: ReadonlySet<string>;
+  /** Characters of the longest. */
+  readonly longest: number;
 }
 
-/** Undoes `disguise`. */
+function edgesOf(spellings: Iterable<string>): Edges {
+  const ends = new Set<string>();
+  const beginnings = new Set<string>();
+  let longest = 0;
+  for (const spelling of spellings) {
+    longest = Math.max(longest, spelling.length - 1);
+    for (let cut = 1; cut < spelling.length; cut++) {
+      ends.add(spelling.slice(cut));
+      beginnings.add(spelling.slice(0, cut));
+    }
+  }
+  return { ends, beginnings, longest };
+}
+
+/**
+ * Places of the characters that keep a content from spelling a control token once they are replaced: the first of
+ * every spelling, and the first and last of the trimmed content where it could complete one with its surroundings.
+ */
+function* placesOf(content: string, spellings: Spellings, { ends, beginnings, longest }: Edges): Sliced<number[]> {
+  const places = new Set(yield* startsOf(content, spellings));
+  const start = content.length - content.trimStart().length;
+  const end = content.trimEnd().length;
+  for (let length = 1; length <= longest && length <= content.length; length++) {
+    if (ends.has(content.slice(start, start + length))) places.add(start);
+    if (beginnings.has(content.slice(Math.max(end - length, 0), end))) places.add(end - 1);
+  }
+  return [...places].toSorted((left, right) => left - right);
+}
+
+function newMark(): string {
+  return String.fromCharCode(
+    ...Array.from(crypto.getRandomValues(new Uint8Array(MARK_CHARS)), (byte) => PRIVATE + byte),
+  );
+}
+
+/** `content` with the characters at `places` (ascending) replaced by marks that name them. */
+function marked(content: string, places: readonly number[], mark: string): string {
+  if (places.length === 0) return content;
+  const pieces: string[] = [];
+  let from = 0;
+  for (const at of places) {
+    pieces.push(content.slice(from, at), `${OPEN}${mark}${content.charCodeAt(at)}${CLOSE}`);
+    from = at + 1;
+  }
+  return pieces.join("") + content.slice(from);
+}
+
+/** Undoes {@link marked}. */
 function reveal(text: string, mark: string): string {
-  const [first = "", ...rest] = text.split(`\u{e000}${mark}.`);
+  const [first = "", ...rest] = text.split(OPEN + mark);
   const restored = rest.map((piece) => {
-    const end = piece.indexOf("\u{e001}");
+    const end = piece.indexOf(CLOSE);
     return String.fromCharCode(Number(piece.slice(0, end))) + piece.slice(end + 1);
   });
   return first + restored.join("");
-}
-
-/** Control tokens and the text between them, in order; `spellings` longest first, so that a longer one wins. */
-function splitAt(text: string, spellings: readonly string[]): string[] {
-  const parts: string[] = [];
-  let from = 0;
-  for (let at = 0; at < text.length;) {
-    const found = spellings.find((spelling) => text.startsWith(spelling, at));
-    if (found === undefined) {
-      at++;
-      continue;
-    }
-    if (at > from) parts.push(text.slice(from, at));
-    parts.push(found);
-    at += found.length;
-    from = at;
-  }
-  if (from < text.length) parts.push(text.slice(from));
-  return parts;
 }

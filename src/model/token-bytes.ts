@@ -67,15 +67,18 @@ function sentencePiece(utf8: TextEncoder): (token: string) => Uint8Array {
 }
 
 /**
- * GPT-2's byte alphabet: printable Latin-1 characters stand for themselves, the other bytes for the characters from
- * U+0100 on, in order (openai/gpt-2 `src/encoder.py`, `bytes_to_unicode`).
+ * GPT-2's byte alphabet, by byte: printable Latin-1 characters stand for themselves, the other bytes for the characters
+ * from U+0100 on, in order (openai/gpt-2 `src/encoder.py`, `bytes_to_unicode`).
  */
-function byteLevel(): (token: string) => Uint8Array {
-  const byteOf = new Map<string, number>();
+export function byteCharacters(): string[] {
   let next = 0x100;
-  for (let byte = 0; byte < 0x100; byte++) {
+  return Array.from({ length: 0x100 }, (_, byte) => {
     const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    byteOf.set(String.fromCodePoint(printable ? byte : next++), byte);
-  }
+    return String.fromCodePoint(printable ? byte : next++);
+  });
+}
+
+function byteLevel(): (token: string) => Uint8Array {
+  const byteOf = new Map(byteCharacters().map((character, byte) => [character, byte]));
   return (token) => Uint8Array.from(token, (character) => byteOf.get(character) ?? 0x3f);
 }

@@ -11,13 +11,14 @@ const SERVER_ERROR = 500;
 const WRONG_KEY = "Incorrect API key provided.";
 
 /** For the paths that compute nothing; a request that {@link admit} has seen passes. @throws ApiError 401 */
-export function authenticate({ tenants }: Flow): MiddlewareHandler<AppEnv> {
+export function authenticate({ tenants, turns }: Flow): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     if (c.get("caller") === undefined) {
       const key = presentedKey(c);
       const caller = await inSpan("authenticate", {}, () => tenants(c.env).authenticate(key));
       if (caller === null) throw wrongKey(WRONG_KEY);
       c.set("caller", caller);
+      turns.arrive(caller.tenant);
     }
     await next();
   };
@@ -28,7 +29,7 @@ export function authenticate({ tenants }: Flow): MiddlewareHandler<AppEnv> {
  * later gives its place back, and counts to the rate if the client is at fault.
  * @throws ApiError 401; 429 when the tenant or key has too many requests a minute, or at once
  */
-export function admit({ tenants }: Flow): MiddlewareHandler<AppEnv> {
+export function admit({ tenants, turns }: Flow): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const key = presentedKey(c);
     const all = tenants(c.env);
@@ -39,6 +40,7 @@ export function admit({ tenants }: Flow): MiddlewareHandler<AppEnv> {
     if (!answer.ok) throw refusalError(answer);
     c.set("caller", answer.caller);
     c.set("admissionId", id);
+    turns.arrive(answer.caller.tenant);
     await next();
     if (c.res.ok) return;
     // A failure is logged by the client, and ends with the lease: the response is the request's own.

@@ -4,12 +4,15 @@ import type { chatDeps } from "../chat-deps.ts";
 import type { Env } from "../env.ts";
 import type { Caller } from "../tenant/api.ts";
 import type { createTenants } from "../tenant/client.ts";
+import type { Turns } from "../turns.ts";
 
 /** The flow of src/chat.ts. Passed in, so that routes can be tested without a model. */
 export interface Flow {
   readonly chat: typeof chat;
   readonly chatDeps: typeof chatDeps;
   readonly tenants: typeof createTenants;
+  /** In which requests are read. */
+  readonly turns: Turns;
 }
 
 export interface AppEnv {

@@ -20,6 +20,7 @@ import { createTenants, type TenantNamespaces } from "../../src/tenant/client.ts
 import { sha256 } from "../../src/tenant/keys.ts";
 import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
 import { TierHealth } from "../../src/tier-health.ts";
+import { Turns } from "../../src/turns.ts";
 import { ADMIN_TOKEN, ENV, KEY } from "../unit/api-flow.ts";
 import { UNLIMITED } from "../unit/memory-payer.ts";
 import { createOracle } from "./support/fuzz-oracle.ts";
@@ -87,6 +88,7 @@ async function appWithoutEngine() {
     yield* anyTokens(request, vocabulary);
   }
   const namespaces = memoryNamespaces();
+  const turns = new Turns();
   const env = { ...ENV, ...namespaces, ORIGIN_URL: "http://127.0.0.1:1", ORIGIN_SECRET: SECRET };
   const deps = {
     settings: settings(env),
@@ -102,9 +104,10 @@ async function appWithoutEngine() {
       info: async () => ({ fingerprint: catalogue.bundle.fingerprint }),
     },
     responses: createResponseClient({ namespace: namespaces.RESPONSES, ttlMs: 1000 }),
+    turns,
   } as unknown as ChatDeps;
   const tenants = await tenantsInMemory(namespaces);
-  const app = createApp({ chat, chatDeps: async () => deps, tenants: () => tenants });
+  const app = createApp({ chat, chatDeps: async () => deps, tenants: () => tenants, turns });
   const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
   return { tenants, ask: async (path: string, init: RequestInit) => app.request(path, init, env, context) };
 }

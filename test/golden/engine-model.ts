@@ -49,7 +49,7 @@ export async function goldenModel(numerics: "w8a8" | "fp32", prompts: number): P
   });
   const bundle = await openBundle(folderSource(folder));
   const read = (file: string): unknown => JSON.parse(readFileSync(join(folder, file), "utf8"));
-  const tokenizer = createTokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
+  const tokenizer = createTokenizer(read("tokenizer.json"));
   const encoded = tiny ? chats(tokenizer, read("tokenizer_config.json")) : stories(tokenizer);
   return {
     name,
@@ -81,7 +81,7 @@ function chats(tokenizer: Tokenizer, config: unknown): number[][] {
 
 function stories(tokenizer: Tokenizer): number[][] {
   const texts = readFileSync(STORIES_TEXT, "utf8").split("<|endoftext|>");
-  const bos = tokenizer.controlId("<s>") ?? 0;
+  const bos = tokenizer.controlTokens.get("<s>") ?? 0;
   return texts.map((text, index) => [bos, ...tokenizer.encode(text.trim().slice(0, storyLength(index)))]);
 }
 

@@ -47,7 +47,7 @@ describe.skipIf(absent.length > 0)("stories260k", () => {
     const engine = await loadEngine({ bundle: await openBundle(source), source, runtime: nodeRuntime({ threads: 1 }) });
     engines.push(engine);
     const read = (name: string): unknown => JSON.parse(readFileSync(join(CHECKPOINT, name), "utf8"));
-    const tokenizer = createTokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
+    const tokenizer = createTokenizer(read("tokenizer.json"));
     const stories = readFileSync(TEXT, "utf8")
       .split("<|endoftext|>")
       .map((story) => story.trim())

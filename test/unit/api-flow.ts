@@ -8,6 +8,7 @@ import type { Caller } from "../../src/tenant/api.ts";
 import type { Tenants } from "../../src/tenant/client.ts";
 import { NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
 import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
+import { Turns } from "../../src/turns.ts";
 
 /** The one key that scripted tenants know. */
 export const KEY = "sk-sortie-demo-local";
@@ -93,6 +94,7 @@ export function scriptedApp(script: Script = {}) {
   const flow: Flow = {
     chatDeps: async () => deps,
     tenants: () => ({ ...TENANTS, ...script.tenants }),
+    turns: new Turns(),
     async chat(_deps, _payer, request, signal): Promise<ChatAnswer> {
       asked.push(request);
       signals.push(signal);

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { jsonDepth, readJson } from "../../src/api/json-body.ts";
+import { jsonSize, readBody } from "../../src/api/json-body.ts";
+import { MAX_JSON_MEMBERS } from "../../src/api/bounds.ts";
+import { z } from "zod";
 
 const request = (body: BodyInit, contentType: string | null = "application/json") => {
   const made = new Request("http://localhost", { method: "POST", body });
@@ -8,6 +10,8 @@ const request = (body: BodyInit, contentType: string | null = "application/json"
   else made.headers.set("content-type", contentType);
   return made;
 };
+
+const readJson = (read: Request): Promise<unknown> => readBody(read, z.unknown());
 
 /** Depth by definition. */
 function depthOf(value: unknown): number {
@@ -34,6 +38,8 @@ describe("JSON bodies", () => {
     ["not UTF-8", new Uint8Array([0x22, 0xff, 0x22])],
     ["too deep", "[".repeat(17) + "]".repeat(17)],
     ["far too deep", "[".repeat(500_000)],
+    ["too many members", `{${Array.from({ length: MAX_JSON_MEMBERS + 1 }, (_, at) => `"k${at}":0`).join(",")}}`],
+    ["too many members in many objects", `[${'{"a":1,"b":2},'.repeat(MAX_JSON_MEMBERS)}0]`],
   ])("%s: 400", async (_, body) => {
     await expect(readJson(request(body))).rejects.toMatchObject({ status: 400, type: "invalid_request_error" });
   });
@@ -41,6 +47,19 @@ describe("JSON bodies", () => {
   test("16 levels are read", async () => {
     expect(await readJson(request("[".repeat(16) + "]".repeat(16)))).toEqual(
       JSON.parse("[".repeat(16) + "]".repeat(16)),
+    );
+  });
+
+  test("members are those of all objects, whatever strings hold", () => {
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        const membersOf = (value: unknown): number => {
+          if (typeof value !== "object" || value === null) return 0;
+          const own = Array.isArray(value) ? 0 : Object.keys(value).length;
+          return own + Object.values(value).reduce((sum: number, one) => sum + membersOf(one), 0);
+        };
+        return jsonSize(text).members === membersOf(JSON.parse(text));
+      }),
     );
   });
 
@@ -54,12 +73,12 @@ describe("JSON bodies", () => {
         fc.dictionary(strings, tie("value"), { maxKeys: 3 }),
       ),
     }));
-    fc.assert(fc.property(value, (sample) => jsonDepth(JSON.stringify(sample)) === depthOf(sample)));
+    fc.assert(fc.property(value, (sample) => jsonSize(JSON.stringify(sample)).depth === depthOf(sample)));
   });
 
   test("a hostile text of a megabyte is measured in one pass", () => {
     const started = performance.now();
-    jsonDepth(`"${'\\"'.repeat(500_000)}`);
+    jsonSize(`"${'\\"'.repeat(500_000)}`);
     expect(performance.now() - started).toBeLessThan(1_000);
   });
 });

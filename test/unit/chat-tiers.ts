@@ -5,6 +5,7 @@ import type { EdgeEvent, EdgeJob } from "../../src/edge/job.ts";
 import { samplingSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import { OriginError } from "../../src/origin/origin-error.ts";
 import { TierHealth } from "../../src/tier-health.ts";
+import { Turns } from "../../src/turns.ts";
 
 export const REQUEST: ChatRequest = {
   requestId: "r-1",
@@ -140,14 +141,22 @@ export function scripted(tiers: Tiers = {}) {
   const tokenizer = {
     textPrefix: [1],
     stripsLeadingSpace: false,
-    encode: (text: string) => Array.from(text, (char) => char.charCodeAt(0) - 32),
+    *encodeSlices([text]: string[]) {
+      return { ids: Array.from(text ?? "", (char) => char.charCodeAt(0) - 32), complete: true };
+    },
     bytesOf: (id: number) => Uint8Array.of(id),
+  };
+  const template = {
+    *encodeSlices() {
+      return { ids: [7, 8], complete: true };
+    },
   };
   const deps = {
     settings: { edgeExits: [3, 6], sharedSystemPrompts: [], handoffs: "auto" },
     responses: null,
     health: new TierHealth(),
-    catalogue: { bundle, tokenizer, template: { encode: () => [7, 8] }, router: hard ? ROUTER : null },
+    catalogue: { bundle, tokenizer, template, router: hard ? ROUTER : null },
+    turns: new Turns(),
     edge: {
       async stored(request: GenerationRequest) {
         state.stored.push(request);

@@ -61,7 +61,7 @@ function byteLevel(): Tokenizer {
       ignore_merges: false,
     },
   };
-  return createTokenizer(json, CONFIG);
+  return createTokenizer(json);
 }
 
 /** Files of a checkpoint, or null with the reason printed. */
@@ -72,7 +72,7 @@ function checkpoint(folder: string): { tokenizer: Tokenizer; config: unknown } |
   }
   const read = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), "utf8"));
   const config = read("tokenizer_config.json");
-  return { tokenizer: createTokenizer(read("tokenizer.json"), config), config };
+  return { tokenizer: createTokenizer(read("tokenizer.json")), config };
 }
 
 const stories = checkpoint("../shared/checkpoints/stories260k");
@@ -177,7 +177,7 @@ describe("detokenizer", () => {
 
 describe("chat template", () => {
   const template = createChatTemplate(bytes, CONFIG);
-  const id = (token: string) => bytes.controlId(token) ?? -1;
+  const id = (token: string) => bytes.controlTokens.get(token) ?? -1;
 
   test("places control tokens and encodes what lies between them as one run", () => {
     const ids = template.encode([{ role: "user", content: "  hi \n" }]);
@@ -263,7 +263,7 @@ describe("chat template", () => {
     if (tiny === null) return;
     const { tokenizer, config } = tiny;
     const ids = createChatTemplate(tokenizer, config).encode([{ role: "user", content: "What is 2 + 2?<|end|>" }]);
-    const control = (token: string) => tokenizer.controlId(token) ?? -1;
+    const control = (token: string) => tokenizer.controlTokens.get(token) ?? -1;
     expect(ids).toEqual([
       control("<|bos|>"),
       control("<|user|>"),
@@ -284,6 +284,6 @@ describe("a tokenizer of another kind", () => {
       decoder: { type: "WordPiece" },
       model: { type: "BPE", vocab: { a: 0 }, merges: [] },
     };
-    expect(() => createTokenizer(json, {})).toThrow("WordPiece");
+    expect(() => createTokenizer(json)).toThrow("WordPiece");
   });
 });

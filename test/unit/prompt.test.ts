@@ -2,25 +2,30 @@
 import { describe, expect, test } from "vitest";
 import { TemplateError } from "../../src/model/chat-template.ts";
 import { textPrefix } from "../../src/model/text-prefix.ts";
-import { encodePrompt } from "../../src/prompt.ts";
+import { encodingPrompt } from "../../src/prompt.ts";
+import { finish } from "../../src/sliced.ts";
 
 const rim = (prefix: number[] = []) => ({
-  bundle: { shape: { vocab_size: 100 } },
+  bundle: { shape: { vocab_size: 100, context_length: 4 } },
   tokenizer: {
     textPrefix: prefix,
-    encode: (text: string) => Array.from(text, (char) => char.charCodeAt(0) - 32),
+    *encodeSlices([text]: string[], limit: number) {
+      const ids = Array.from(text ?? "", (char) => char.charCodeAt(0) - 32);
+      return { ids, complete: ids.length <= limit };
+    },
     bytesOf: (id: number) => Uint8Array.of(id + 32),
   },
   template: {
-    encode(messages: readonly { content: string }[]) {
+    *encodeSlices(messages: readonly { content: string }[], limit: number) {
       if (messages.some(({ content }) => content === "again")) throw new TemplateError("roles must alternate");
       if (messages.some(({ content }) => content === "bug")) throw new Error("a bug");
-      return [7, 8];
+      const ids = [7, 8, ...messages.slice(1).map(() => 9)];
+      return { ids, complete: ids.length <= limit };
     },
   },
 });
-const encode = (prompt: Parameters<typeof encodePrompt>[1], prefix?: number[]) =>
-  encodePrompt(rim(prefix) as never, prompt);
+const encode = (prompt: Parameters<typeof encodingPrompt>[1], prefix?: number[]) =>
+  finish(encodingPrompt(rim(prefix) as never, prompt));
 
 describe("a prompt", () => {
   test("a conversation is the template's", () => {
@@ -47,6 +52,21 @@ describe("a prompt", () => {
       "a conversation that the template refuses",
       { kind: "messages", messages: [{ role: "user", content: "again" }] },
       { param: "messages", code: "invalid_messages", message: expect.stringContaining("roles must alternate") },
+    ],
+    [
+      "text that cannot fit",
+      { kind: "text", text: "ABCDE" },
+      { param: "prompt", code: "context_length_exceeded", message: expect.stringContaining("prompt alone has more") },
+    ],
+    ["ids that cannot", { kind: "tokens", ids: [1, 2, 3, 4, 5] }, { param: "prompt", code: "context_length_exceeded" }],
+    [
+      "a conversation that cannot",
+      { kind: "messages", messages: Array(4).fill({ role: "user", content: "hi" }) },
+      {
+        param: "messages",
+        code: "context_length_exceeded",
+        message: expect.stringContaining("messages alone have more"),
+      },
     ],
   ] as const)("%s: 400", (_, prompt, expected) => {
     expect(() => encode(prompt)).toThrow(expect.objectContaining({ status: 400, ...expected }));

@@ -10,6 +10,7 @@ import type { ChatDeps } from "../../../src/chat-deps.ts";
 import type { TextEvent } from "../../../src/conversation.ts";
 import { ApiError, type ErrorDetails } from "../../../src/errors.ts";
 import { OriginError } from "../../../src/origin/origin-error.ts";
+import { Turns } from "../../../src/turns.ts";
 import { END, ENV, finish, piece, TENANTS, token } from "../../unit/api-flow.ts";
 
 /** Seconds that a busy model asks clients to wait: longer than any first delay of their own (at most 0.5 s). */
@@ -50,6 +51,7 @@ export async function startFailingServer(): Promise<FailingServer> {
   const app = createApp({
     chatDeps: async () => ({ catalogue: { bundle, router: null } }) as unknown as ChatDeps,
     tenants: () => TENANTS,
+    turns: new Turns(),
     async chat(_deps, _payer, { model }) {
       const times = (asked.get(model) ?? 0) + 1;
       asked.set(model, times);
