@@ -51,7 +51,7 @@ export function createApp(flow: Flow): Hono<AppEnv> {
   app.use(securityHeaders);
   app.use(crossOrigin());
   app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }));
-  app.use(boundedHeaders);
+  app.use(boundedHeaders, boundedLength);
   const boundedBody = bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge });
   app.post("/v1/chat/completions", admit(flow), boundedBody);
   app.post("/v1/completions", admit(flow), boundedBody);
@@ -97,6 +97,12 @@ const boundedHeaders: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (bytes > MAX_HEADER_BYTES) {
     throw refusal(431, "headers_too_large", `The request's headers are larger than ${MAX_HEADER_BYTES} bytes.`);
   }
+  await next();
+};
+
+/** A body that says it is too large is refused before anybody is asked whose it is; others are counted as they come. */
+const boundedLength: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (Number(c.req.header("content-length") ?? 0) > MAX_BODY_BYTES) tooLarge();
   await next();
 };
 

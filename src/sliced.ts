@@ -3,7 +3,10 @@
 /** Units of work: about as many take a millisecond (`npm run bench:tokenizer` measures what a unit is worth). */
 export const UNITS_PER_MS = 1_000;
 
-/** Yields units of work, at most a few thousand at once, and returns the work's result. */
+/**
+ * Yields units of work, done since it last did or about to be done, and returns the work's result. Between two yields
+ * a few thousand units pass at the most, unless something cannot be interrupted: that is announced before it is done.
+ */
 export type Sliced<T> = Generator<number, T, void>;
 
 /** Does all of it at once: where nobody waits. */

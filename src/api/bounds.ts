@@ -6,8 +6,10 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Nesting of the JSON: messages[].content[].text takes 5; what is deeper is no chat request. */
 export const MAX_JSON_DEPTH = 16;
-/** Members of all objects of a body: 2,048 messages of one text part have 10,240. Each costs most when none is known. */
+/** Members of all objects of a body: 2,048 messages of one text part have 8,192. */
 export const MAX_JSON_MEMBERS = 16 * 1024;
+/** Members of one object: a schema knows 50 at the most, and each one more is told as a fault. */
+export const MAX_OBJECT_MEMBERS = 1024;
 /** Messages: OpenAI's own bound. */
 export const MAX_MESSAGES = 2048;
 /** Parts of one message's content: as many as messages. */

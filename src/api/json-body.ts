@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { ApiError } from "../errors.ts";
 import { finish, type Sliced } from "../sliced.ts";
-import { MAX_JSON_DEPTH, MAX_JSON_MEMBERS } from "./bounds.ts";
+import { MAX_JSON_DEPTH, MAX_JSON_MEMBERS, MAX_OBJECT_MEMBERS } from "./bounds.ts";
 import { requestError } from "./request-error.ts";
 
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
@@ -26,10 +26,10 @@ export async function jsonBytes(request: Request): Promise<ArrayBuffer> {
  */
 export function* parsing<T extends z.ZodType>(bytes: ArrayBuffer, schema: T): Sliced<z.infer<T>> {
   const units = Math.ceil(bytes.byteLength / BYTES_PER_UNIT / 2);
+  yield units; // before the work: what is refused is paid for as well
   const json = parseJson(bytes);
   yield units;
   const parsed = schema.safeParse(json);
-  yield units;
   if (!parsed.success) throw requestError(parsed.error, json);
   return parsed.data;
 }
@@ -47,9 +47,10 @@ export function parseJson(bytes: ArrayBuffer): unknown {
   } catch (cause) {
     throw badJson("it is not UTF-8", cause);
   }
-  const { depth, members } = jsonSize(text);
+  const { depth, members, widest } = jsonSize(text);
   if (depth > MAX_JSON_DEPTH) throw badJson(`it is nested deeper than ${MAX_JSON_DEPTH} levels`);
   if (members > MAX_JSON_MEMBERS) throw badJson(`its objects have more than ${MAX_JSON_MEMBERS} members`);
+  if (widest > MAX_OBJECT_MEMBERS) throw badJson(`one of its objects has more than ${MAX_OBJECT_MEMBERS} members`);
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
@@ -62,11 +63,23 @@ const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** The deepest nesting of a JSON text, and the members of all its objects, in one pass; strings do not count. */
-export function jsonSize(text: string): { readonly depth: number; readonly members: number } {
+/** How large a JSON text's value is, which makes it dear to parse. */
+export interface JsonSize {
+  /** The deepest nesting of arrays and objects. */
+  readonly depth: number;
+  /** Of all objects together. */
+  readonly members: number;
+  /** Members of the object that has the most, among those that are not too deep. */
+  readonly widest: number;
+}
+
+/** Measures a JSON text in one pass; what stands in its strings does not count. */
+export function jsonSize(text: string): JsonSize {
+  const membersAt = new Uint32Array(MAX_JSON_DEPTH + 1); // of the object open at each depth
   let depth = 0;
   let deepest = 0;
   let members = 0;
+  let widest = 0;
   let inString = false;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -74,11 +87,15 @@ export function jsonSize(text: string): { readonly depth: number; readonly membe
       if (code === BACKSLASH) at++;
       else if (code === QUOTE) inString = false;
     } else if (code === QUOTE) inString = true;
-    else if (code === COLON) members++;
-    else if (code === OPEN_ARRAY || code === OPEN_OBJECT) deepest = Math.max(deepest, ++depth);
-    else if (code === CLOSE_ARRAY || code === CLOSE_OBJECT) depth--;
+    else if (code === COLON) {
+      members++;
+      if (depth >= 0 && depth <= MAX_JSON_DEPTH) widest = Math.max(widest, ++membersAt[depth]!);
+    } else if (code === OPEN_ARRAY || code === OPEN_OBJECT) {
+      deepest = Math.max(deepest, ++depth);
+      if (depth <= MAX_JSON_DEPTH) membersAt[depth] = 0;
+    } else if (code === CLOSE_ARRAY || code === CLOSE_OBJECT) depth--;
   }
-  return { depth: deepest, members };
+  return { depth: deepest, members, widest };
 }
 
 function badJson(why: string, cause?: unknown): ApiError {

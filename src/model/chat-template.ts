@@ -82,8 +82,8 @@ export function createChatTemplate(tokenizer: Tokenizer, config: unknown): ChatT
     for (const { role, content } of messages) {
       safe.push({ role, content: marked(content, yield* placesOf(content, spellings, edges), mark) });
     }
+    yield MESSAGE_UNITS * safe.length + safe.reduce((sum, { content }) => sum + content.length, 0) / CHARS_PER_UNIT;
     const rendered = render(safe);
-    yield MESSAGE_UNITS * messages.length + rendered.length / CHARS_PER_UNIT;
     const parts = yield* splitting(rendered, spellings);
     const revealed = parts.map((part) => (typeof part === "string" ? reveal(part, mark) : part));
     yield rendered.length / CHARS_PER_UNIT;

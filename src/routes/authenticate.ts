@@ -41,10 +41,13 @@ export function admit({ tenants, turns }: Flow): MiddlewareHandler<AppEnv> {
     c.set("caller", answer.caller);
     c.set("admissionId", id);
     turns.arrive(answer.caller.tenant);
-    await next();
-    if (c.res.ok) return;
-    // A failure is logged by the client, and ends with the lease: the response is the request's own.
-    await Promise.allSettled([all.tenant(answer.caller.tenant).leave(id, c.res.status < SERVER_ERROR)]);
+    const ended = next().then(async () => {
+      if (c.res.ok) return;
+      // A failure to say so is logged, and the place is free when the lease is over: the answer stays what it is.
+      await Promise.allSettled([all.tenant(answer.caller.tenant).leave(id, c.res.status < SERVER_ERROR)]);
+    });
+    c.executionCtx.waitUntil(ended); // else the platform ends the request with its client, and its place is kept
+    await ended;
   };
 }
 

@@ -17,6 +17,9 @@ export const ADMIN_TOKEN = "a-token-for-tests-only";
 const ASSETS = { fetch: async () => new Response(null, { status: 404 }) };
 export const ENV = { EDGE_EXITS: "3,6", CORS_ORIGINS: "https://app.example", ADMIN_TOKEN, ASSETS } as unknown as Env;
 
+/** The platform's side of a request, which ends at once. */
+export const CONTEXT = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
+
 export const CALLER: Caller = {
   tenant: "demo",
   keyId: "key_1",
@@ -116,7 +119,7 @@ export function scriptedApp(script: Script = {}) {
     const body = json === undefined ? {} : { body: JSON.stringify(json), method: "POST" };
     const type: Record<string, string> = json === undefined ? {} : { "content-type": "application/json" };
     const all = { authorization: `Bearer ${KEY}`, ...type, ...(headers as Record<string, string>) };
-    return app.request(path, { ...rest, ...body, headers: all }, ENV);
+    return app.request(path, { ...rest, ...body, headers: all }, ENV, CONTEXT);
   };
   return { send, asked, signals, app };
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { jsonSize, readBody } from "../../src/api/json-body.ts";
-import { MAX_JSON_MEMBERS } from "../../src/api/bounds.ts";
+import { MAX_JSON_MEMBERS, MAX_OBJECT_MEMBERS } from "../../src/api/bounds.ts";
 import { z } from "zod";
 
 const request = (body: BodyInit, contentType: string | null = "application/json") => {
@@ -38,7 +38,10 @@ describe("JSON bodies", () => {
     ["not UTF-8", new Uint8Array([0x22, 0xff, 0x22])],
     ["too deep", "[".repeat(17) + "]".repeat(17)],
     ["far too deep", "[".repeat(500_000)],
-    ["too many members", `{${Array.from({ length: MAX_JSON_MEMBERS + 1 }, (_, at) => `"k${at}":0`).join(",")}}`],
+    [
+      "an object with too many members",
+      `{${Array.from({ length: MAX_OBJECT_MEMBERS + 1 }, (_, at) => `"k${at}":0`).join(",")}}`,
+    ],
     ["too many members in many objects", `[${'{"a":1,"b":2},'.repeat(MAX_JSON_MEMBERS)}0]`],
   ])("%s: 400", async (_, body) => {
     await expect(readJson(request(body))).rejects.toMatchObject({ status: 400, type: "invalid_request_error" });
@@ -58,7 +61,14 @@ describe("JSON bodies", () => {
           const own = Array.isArray(value) ? 0 : Object.keys(value).length;
           return own + Object.values(value).reduce((sum: number, one) => sum + membersOf(one), 0);
         };
-        return jsonSize(text).members === membersOf(JSON.parse(text));
+        const widestOf = (value: unknown): number => {
+          if (typeof value !== "object" || value === null) return 0;
+          const own = Array.isArray(value) ? 0 : Object.keys(value).length;
+          return Math.max(own, ...Object.values(value).map(widestOf));
+        };
+        const { members, widest } = jsonSize(text);
+        const value: unknown = JSON.parse(text);
+        return members === membersOf(value) && widest === widestOf(value);
       }),
     );
   });

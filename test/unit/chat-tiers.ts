@@ -142,12 +142,14 @@ export function scripted(tiers: Tiers = {}) {
     textPrefix: [1],
     stripsLeadingSpace: false,
     *encodeSlices([text]: string[]) {
+      yield 1;
       return { ids: Array.from(text ?? "", (char) => char.charCodeAt(0) - 32), complete: true };
     },
     bytesOf: (id: number) => Uint8Array.of(id),
   };
   const template = {
     *encodeSlices() {
+      yield 1;
       return { ids: [7, 8], complete: true };
     },
   };

@@ -11,6 +11,7 @@ const rim = (prefix: number[] = []) => ({
     textPrefix: prefix,
     *encodeSlices([text]: string[], limit: number) {
       const ids = Array.from(text ?? "", (char) => char.charCodeAt(0) - 32);
+      yield ids.length;
       return { ids, complete: ids.length <= limit };
     },
     bytesOf: (id: number) => Uint8Array.of(id + 32),
@@ -20,6 +21,7 @@ const rim = (prefix: number[] = []) => ({
       if (messages.some(({ content }) => content === "again")) throw new TemplateError("roles must alternate");
       if (messages.some(({ content }) => content === "bug")) throw new Error("a bug");
       const ids = [7, 8, ...messages.slice(1).map(() => 9)];
+      yield ids.length;
       return { ids, complete: ids.length <= limit };
     },
   },

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare, Response, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { builtModules } from "../../built-modules.ts";
+import { BUNDLE } from "../../checkpoint.ts";
 import { childrenRunning } from "./cpu.ts";
 
 const CONFIG = "wrangler.toml";
 const PROBE_CONFIG = "scripts/bench/gateway/probe/wrangler.toml";
-const BUNDLE = "build/bundle";
 /** The runtime's program, as the system names it. */
 const RUNTIME = "workerd";
 
@@ -26,11 +26,13 @@ export interface Workers {
  * @param storage folder in which the objects' storage is made; it goes with this process
  * @param variables the Worker's, over those of wrangler.toml
  * @param upstream address of the null upstream, for the probe
+ * @param bundle folder of the model's files
  */
 export async function startWorkers(
   storage: string,
   variables: Readonly<Record<string, string>>,
   upstream: string,
+  bundle = BUNDLE,
 ): Promise<Workers> {
   const state = mkdtempSync(join(storage, "sortie-bench-"));
   process.once("exit", () => rmSync(state, { recursive: true, force: true })); // however the benchmark ends
@@ -51,7 +53,7 @@ export async function startWorkers(
       {
         ...withoutAssets,
         bindings: { ...sortie.bindings, ...variables },
-        serviceBindings: { ASSETS: bundleFile },
+        serviceBindings: { ASSETS: async ({ url }) => new Response(await bundleFile(bundle, url)) },
       },
       {
         ...probe,
@@ -89,7 +91,6 @@ async function workerOptions(config: string, name: string): Promise<V4WorkerOpti
   } as V4WorkerOptions;
 }
 
-async function bundleFile(request: { readonly url: string }): Promise<Response> {
-  const path = new URL(request.url).pathname.slice(1);
-  return new Response(await readFile(join(BUNDLE, path)));
+function bundleFile(bundle: string, url: string): Promise<Uint8Array<ArrayBuffer>> {
+  return readFile(join(bundle, new URL(url).pathname.slice(1)));
 }
