@@ -16,7 +16,7 @@ import { runBench } from "./options.ts";
 import { digits, table } from "./report.ts";
 import { startAttackProcess, type Statuses } from "./stall/attack-process.ts";
 import { bombs } from "./stall/bombs.ts";
-import { makeCheckpoint } from "./stall/checkpoint.ts";
+import { makeCheckpoint } from "./stall/long-checkpoint.ts";
 import { stallOptions, type StallOptions } from "./stall/options.ts";
 import { firstBytes, type Small } from "./stall/probe.ts";
 
