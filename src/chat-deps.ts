@@ -53,13 +53,14 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
       : createOriginClient({
           ...config.origin,
           fingerprint: bundle.fingerprint,
+          answering: { vocabulary: bundle.shape.vocab_size, exits: bundle.exits },
           link,
           handoffs: config.handoffs,
           wire: { dtype: config.handoffDtype, kvHeads: bundle.shape.kv_heads },
           onHandoffDecided: (decision, inputs) => log("handoff.decided", { ...decision, ...inputs }),
           traceparent,
         });
-  const client = withOpenaiExits(sorted, config.openaiExits, catalogue.tokenizer);
+  const client = withOpenaiExits(sorted, config.openaiExits, catalogue);
   const origin = client === null ? null : tracedOrigin(client);
   const responses = createResponseClient({ namespace: env.RESPONSES, ttlMs: config.responseTtlMs });
   return { settings: config, catalogue, edge: tracedEdge(edgeClient), origin, health, responses, turns };

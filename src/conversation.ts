@@ -35,6 +35,8 @@ export interface ChatRequest {
   readonly topLogprobs: number | null;
   /** How the request itself narrows the exit choice. */
   readonly narrowing: Narrowing;
+  /** The answer is delivered whole or not at all, and one that breaks off is not charged. Absent: piece by piece. */
+  readonly whole?: boolean;
   /** Of whole answers, where the request is deterministic. Absent: neither. */
   readonly caching?: { readonly read: boolean; readonly store: boolean };
   /** How sure an exit of the origin must be of a token to make it; null: every token at the exit that was chosen. */

@@ -19,6 +19,8 @@ const STOP_SHARE = 5 / 6;
 
 export interface MeterOptions {
   readonly requestId: string;
+  /** The answer is delivered whole or not at all: what breaks off is recorded, and costs nothing. */
+  readonly whole: boolean;
   readonly leaseMs: number;
   /** Tokens of each prompt. */
   readonly prompts: readonly number[];
@@ -126,7 +128,7 @@ export class Meter {
 
   /**
    * Passes a whole answer on. The hold is settled before its end is told, and whenever it fails, is left unread, or its
-   * client is gone.
+   * client is gone. A client that leaves pays for what was computed until then, however it would have been delivered.
    */
   settling<T extends { readonly type: string }>(
     events: AsyncIterableIterator<T>,
@@ -147,9 +149,19 @@ export class Meter {
         if (event.type === "end") await this.settle();
         yield event;
       }
+    } catch (error) {
+      await this.#breakOff();
+      throw error;
     } finally {
       await this.settle();
     }
+  }
+
+  /** The answer ends too early, through no fault of the client: charges what was delivered. */
+  #breakOff(): Promise<void> {
+    if (!this.#options.whole) return this.settle();
+    this.#settled ??= this.#settle(this.#lines().map((line) => ({ ...line, cost: 0 })));
+    return this.#settled;
   }
 
   /** Charges what was produced, once. Never fails: if the ledger does not hear of it, the lease ends by itself. */
@@ -200,7 +212,7 @@ export class Meter {
       cause: new Error(why),
     });
     this.#lost.abort(error);
-    void this.settle();
+    void this.#breakOff();
   }
 
   #lines(): UsageLine[] {

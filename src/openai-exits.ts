@@ -1,5 +1,6 @@
 /** The origin's client with some of its exits served by OpenAI-compatible engines. */
 import type { OpenaiExit } from "./env.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { Tokenizer } from "./model/tokenizer.ts";
 import type { OriginClient } from "./origin/client.ts";
 import { generateOpenai, type TextRim } from "./origin/openai-exit.ts";
@@ -9,10 +10,10 @@ import { OriginError } from "./origin/origin-error.ts";
 export function withOpenaiExits(
   origin: OriginClient | null,
   exits: readonly OpenaiExit[],
-  tokenizer: Tokenizer,
+  { tokenizer, bundle }: Pick<Catalogue, "tokenizer" | "bundle">,
 ): OriginClient | null {
   if (exits.length === 0) return origin;
-  const rim = textRim(tokenizer);
+  const rim = textRim(tokenizer, bundle.shape.vocab_size);
   const orNone = (): OriginClient => {
     if (origin === null) throw new OriginError("unreachable", "no origin is configured for this exit");
     return origin;
@@ -29,9 +30,10 @@ export function withOpenaiExits(
 }
 
 /** Text and ids as an engine that speaks text has them. */
-export function textRim(tokenizer: Tokenizer): TextRim {
+export function textRim(tokenizer: Tokenizer, vocabulary: number): TextRim {
   const spellings = new Map(Array.from(tokenizer.controlTokens, ([text, id]) => [id, text]));
   return {
+    vocabulary,
     idsOf(text) {
       // Its encoder puts a space before every text, so pieces of one cannot be told from texts of their own.
       if (tokenizer.stripsLeadingSpace)

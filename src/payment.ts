@@ -71,6 +71,7 @@ export async function reserve(payer: Payer, request: ChatRequest, bill: Bill): P
   const meter = new Meter(
     {
       requestId: request.requestId,
+      whole: request.whole === true,
       leaseMs,
       prompts,
       price: (tokens) => priced(prices, deepest, tokens),

@@ -9,10 +9,17 @@ export interface OriginTimeouts {
   readonly firstEventMs: number;
   /** Between two events. Pings do not count. */
   readonly idleMs: number;
+  /** A token, on average: so many times the tokens asked for, and the first event's time, a whole answer may take. */
+  readonly tokenMs: number;
 }
 
 /** Connect: a round trip and an upload. First event: a full queue and a long prompt. Idle: a token of a busy origin. */
-export const DEFAULT_TIMEOUTS: OriginTimeouts = { connectMs: 5_000, firstEventMs: 30_000, idleMs: 15_000 };
+export const DEFAULT_TIMEOUTS: OriginTimeouts = {
+  connectMs: 5_000,
+  firstEventMs: 30_000,
+  idleMs: 15_000,
+  tokenMs: 2_000,
+};
 
 /** Owns the abort of one request. Whatever it waits for ends at a deadline or when the caller aborts. */
 export class Call {
@@ -22,6 +29,8 @@ export class Call {
   readonly #callerSignal: AbortSignal | undefined;
   readonly #onCallerAbort = (): void => this.#controller.abort(this.#callerSignal?.reason);
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Milliseconds that may still be waited for the rest of the answer; a slow reader's time does not count. */
+  #left = Infinity;
 
   /** @throws the signal's reason when it is aborted already. */
   constructor(timeouts: OriginTimeouts, callerSignal: AbortSignal | undefined) {
@@ -42,9 +51,16 @@ export class Call {
   /** Starts a deadline, in place of the one before. */
   expectWithin(milliseconds: number, what: string): void {
     this.expectNothing();
+    const [within, missed] = this.#left < milliseconds ? [this.#left, "the answer's end"] : [milliseconds, what];
     const late = (): void =>
-      this.#controller.abort(new OriginError("timeout", `${what} did not come within ${milliseconds} ms`));
-    this.#timer = setTimeout(late, milliseconds);
+      this.#controller.abort(new OriginError("timeout", `${missed} did not come within ${Math.ceil(within)} ms`));
+    if (within > 0) this.#timer = setTimeout(late, within);
+    else late();
+  }
+
+  /** From now on all waiting together is bounded, too. @param tokens the most that the answer may have */
+  expectAll(tokens: number): void {
+    this.#left = this.timeouts.firstEventMs + tokens * this.timeouts.tokenMs;
   }
 
   expectNothing(): void {
@@ -56,6 +72,9 @@ export class Call {
    * @throws {OriginError} of `kind` when the I/O fails by itself.
    */
   async race<T>(work: Promise<T>, kind: OriginErrorKind): Promise<T> {
+    work.catch(() => undefined); // nobody waits for it any more when the abort came first
+    this.signal.throwIfAborted();
+    const started = performance.now();
     try {
       return await Promise.race([work, this.#aborted]);
     } catch (cause) {
@@ -63,6 +82,8 @@ export class Call {
       throw new OriginError(kind, `the connection failed: ${cause instanceof Error ? cause.message : String(cause)}`, {
         cause,
       });
+    } finally {
+      this.#left -= performance.now() - started;
     }
   }
 

@@ -5,9 +5,10 @@
 import { affinityOf } from "../affinity.ts";
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
 import type { Handoff } from "../handoff.ts";
+import type { Answering } from "./answer-check.ts";
 import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
 import { encodeHandoff, EXACT, handoffBytes, type WireFormat } from "./handoff-codec.ts";
-import { OriginError } from "./origin-error.ts";
+import { OriginError, retryAfterOf } from "./origin-error.ts";
 import {
   errorBodySchema,
   FINGERPRINT_HEADER,
@@ -44,6 +45,8 @@ export interface OriginClientOptions {
   readonly secret: string;
   /** The checkpoint that must answer; undefined: whichever is there. */
   readonly fingerprint?: string;
+  /** What that checkpoint can answer; undefined: ids and exits are believed. */
+  readonly answering?: Answering;
   readonly fetch?: typeof fetch;
   readonly timeouts?: Partial<OriginTimeouts>;
   /** Of handoffs; default `EXACT`. */
@@ -147,7 +150,7 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
       const isStream = response.headers.get("content-type")?.startsWith(SSE_TYPE) ?? false;
       if (!isStream || response.body === null) throw new OriginError("malformed", "the answer is no event stream");
       const onEnd = contentType === JSON_TYPE ? observePrefill(link, request.exit_layer) : undefined;
-      return await TokenStream.open(call, response.body, request, onEnd);
+      return await TokenStream.open(call, response.body, request, options.answering, onEnd);
     } catch (error) {
       call.end();
       throw error;
@@ -202,8 +205,7 @@ function refusal(response: Response, text: string): OriginError {
   const { status } = response;
   const code = parsed.success ? parsed.data.error.code : null;
   const said = parsed.success ? parsed.data.error.message.slice(0, 200) : "no error body";
-  const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
-  const retryAfterSeconds = Number.isNaN(retryAfter) ? null : Math.max(0, retryAfter);
+  const retryAfterSeconds = retryAfterOf(response.headers);
   const kind =
     status === 429 || status === 503
       ? "overloaded"

@@ -6,32 +6,42 @@ import { z } from "zod";
 import type { OpenaiExit } from "../env.ts";
 import { GREEDY, type GenerationRequest, type TokenEvent } from "../generation.ts";
 import { Call, DEFAULT_TIMEOUTS, type OriginTimeouts } from "./call.ts";
-import { OriginError } from "./origin-error.ts";
-import { MAX_EVENT_LINE_BYTES, SSE_TYPE } from "./protocol.ts";
+import { OriginError, retryAfterOf } from "./origin-error.ts";
+import { maxAnswerBytes, MAX_EVENT_LINE_BYTES, SSE_TYPE } from "./protocol.ts";
 import { SseParser } from "./sse-reader.ts";
 
 /** The checkpoint's tokenizer, as far as an answer in text needs it. */
 export interface TextRim {
+  /** Ids are below it. */
+  readonly vocabulary: number;
   /** Ids of a piece of an answer. @throws RangeError where pieces cannot be told apart. */
   readonly idsOf: (text: string) => readonly number[];
   /** A prompt's text, control tokens spelt. null: some of its text spells one, too. */
   readonly textOf: (ids: readonly number[]) => string | null;
 }
 
+/** Choices of a chunk that are looked at: one was asked for. */
+const MAX_CHOICES = 16;
+
 const chunkSchema = z.object({
-  choices: z.array(
-    z.object({
-      text: z.string(),
-      finish_reason: z.string().nullish(),
-      /** vLLM, Sortie: the ids themselves. */
-      token_ids: z.array(z.int().min(0)).nullish(),
-    }),
-  ),
+  choices: z
+    .array(
+      z.object({
+        index: z.int().default(0),
+        text: z.string(),
+        finish_reason: z.string().nullish(),
+        /** vLLM, Sortie: the ids themselves. */
+        token_ids: z.array(z.int().min(0)).nullish(),
+      }),
+    )
+    .max(MAX_CHOICES),
 });
 type Chunk = z.infer<typeof chunkSchema>;
+type Choice = Chunk["choices"][number];
 
 /**
  * Asks for tokens. Resolves with the first event, as `OriginClient.generate` does. Log-probabilities are not told: 0.
+ * The engine is believed in nothing: tokens, bytes, time and ids are bounded here, and usage is counted, not read.
  * @throws {OriginError} now, or while iterating; the signal's reason when the caller aborts.
  */
 export async function generateOpenai(
@@ -83,8 +93,7 @@ function parameters({ max_tokens, sampling }: GenerationRequest): Record<string,
 
 function refusal({ status, headers, body }: Response): OriginError {
   void body?.cancel();
-  const retryAfter = Number.parseInt(headers.get("retry-after") ?? "", 10);
-  const details = { status, retryAfterSeconds: Number.isNaN(retryAfter) ? null : Math.max(0, retryAfter) };
+  const details = { status, retryAfterSeconds: retryAfterOf(headers) };
   const kind = status === 429 || status === 503 ? "overloaded" : status >= 500 ? "unreachable" : "refused";
   return new OriginError(kind, `the engine answered ${status}`, details);
 }
@@ -95,23 +104,22 @@ async function* tokenEvents(
   request: GenerationRequest,
   rim: TextRim,
 ): AsyncGenerator<TokenEvent, undefined> {
-  const { exit_layer: exit, max_tokens, stop_token_ids } = request;
+  const { exit_layer: exit, max_tokens: most } = request;
   const started = performance.now();
   let [tokens, prefilled] = [0, started];
-  let reason: "stop" | "length" = "stop";
+  let reason: "stop" | "length" | null = null;
   try {
-    for await (const chunk of chunks(call, body, () => tokens > 0)) {
-      const choice = chunk.choices[0];
-      if (choice === undefined) continue;
-      for (const id of choice.token_ids ?? rim.idsOf(choice.text)) {
-        // A piece of text may take more ids than the engine's own: the bound that was paid for holds all the same. vLLM
-        // tells the id that ended its answer, too.
-        if (tokens === max_tokens || stop_token_ids.includes(id)) break;
+    for await (const choice of choices(call, body, most, () => tokens)) {
+      const { ids, ended } = answerIds(choice, request, rim, most - tokens);
+      for (const id of ids) {
         if (tokens === 0) prefilled = performance.now();
         tokens += 1;
         yield { type: "token", id, logprob: 0, exit };
       }
-      if (choice.finish_reason === "length") reason = "length";
+      if (choice.finish_reason) reason = choice.finish_reason === "length" ? "length" : "stop";
+      if (ended) reason = "stop";
+      else if (tokens >= most) reason ??= "length";
+      if (ended || tokens >= most) break; // whatever it still says was not asked for
     }
     const usage = {
       prompt_tokens: request.token_ids.length - request.answer_tokens,
@@ -120,25 +128,58 @@ async function* tokenEvents(
     };
     const now = performance.now();
     const timings = { queue_ms: 0, prefill_ms: prefilled - started, decode_ms: now - prefilled };
-    yield { type: "end", finish_reason: reason, usage, timings };
+    yield { type: "end", finish_reason: reason ?? "stop", usage, timings };
   } finally {
     call.end();
   }
 }
 
-/** The stream's chunks up to `[DONE]`. @throws {OriginError} */
-async function* chunks(call: Call, body: ReadableStream<Uint8Array>, begun: () => boolean): AsyncGenerator<Chunk> {
+/**
+ * A chunk's ids that belong to the answer, and whether a stop id ended it: vLLM tells that one, too. A piece of text may
+ * take more ids than the engine's own: the bound that was paid for holds all the same.
+ * @throws {OriginError} for an id that the vocabulary does not have
+ */
+function answerIds(
+  { token_ids: own, text }: Choice,
+  { stop_token_ids: stops }: GenerationRequest,
+  rim: TextRim,
+  most: number,
+): { readonly ids: readonly number[]; readonly ended: boolean } {
+  const all = own ?? rim.idsOf(text);
+  const stop = all.findIndex((id) => stops.includes(id));
+  const ids = all.slice(0, stop === -1 ? most : Math.min(stop, most));
+  const foreign = ids.find((id) => id >= rim.vocabulary);
+  if (foreign !== undefined) throw new OriginError("malformed", `the vocabulary has no token ${foreign}`);
+  return { ids, ended: stop !== -1 && stop <= most };
+}
+
+/**
+ * The answer's choice in each chunk, up to `[DONE]`. A chunk that brings nothing does not move the deadline.
+ * @throws {OriginError}
+ */
+async function* choices(
+  call: Call,
+  body: ReadableStream<Uint8Array>,
+  maxTokens: number,
+  tokens: () => number,
+): AsyncGenerator<Choice> {
   const reader = body.getReader();
-  const parser = new SseParser(MAX_EVENT_LINE_BYTES);
+  const parser = new SseParser(MAX_EVENT_LINE_BYTES, maxAnswerBytes(maxTokens));
+  call.expectAll(maxTokens);
+  let [known, left] = [0, call.timeouts.firstEventMs];
   for (;;) {
-    call.expectWithin(begun() ? call.timeouts.idleMs : call.timeouts.firstEventMs, "the next event");
+    const started = performance.now();
+    call.expectWithin(left, "the next token");
     const { done, value } = await call.race(reader.read(), "interrupted");
     if (done) throw new OriginError("interrupted", "the answer ends without [DONE]");
     call.expectNothing();
+    left -= performance.now() - started;
     for (const payload of parser.push(value)) {
       if (payload === "[DONE]") return;
-      yield parseChunk(payload);
+      const choice = parseChunk(payload).choices.find(({ index }) => index === 0);
+      if (choice !== undefined) yield choice;
     }
+    if (tokens() > known) [known, left] = [tokens(), call.timeouts.idleMs];
   }
 }
 

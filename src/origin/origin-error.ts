@@ -18,6 +18,15 @@ export interface OriginErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Seconds that an origin may send a client away for: what it says longer is not believed. */
+const MAX_RETRY_AFTER_SECONDS = 60;
+
+/** The header `retry-after` in seconds, as far as it is believed; null when it is absent or no number. */
+export function retryAfterOf(headers: Headers): number | null {
+  const seconds = Number.parseInt(headers.get("retry-after") ?? "", 10);
+  return Number.isNaN(seconds) ? null : Math.min(Math.max(seconds, 0), MAX_RETRY_AFTER_SECONDS);
+}
+
 /** A failure of the origin. Its message is for the log: it may quote what the origin said. */
 export class OriginError extends Error {
   readonly kind: OriginErrorKind;

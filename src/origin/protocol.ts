@@ -47,6 +47,10 @@ export const MAX_TOKEN_IDS = 128 * 1024;
 export const MAX_LAYERS = 256;
 /** Bytes of one line of the answer: an event with 20 `top_logprobs` takes about 1 KB. */
 export const MAX_EVENT_LINE_BYTES = 16 * 1024;
+/** Bytes of a whole answer: an event with 20 `top_logprobs` a token, pings, and the end. */
+export function maxAnswerBytes(tokens: number): number {
+  return 64 * 1024 + tokens * 2 * 1024;
+}
 /** Blocks that one request may ask for: 2,048 tokens, and 5 KB of an address. */
 export const MAX_BLOCKS = 64;
 /** Milliseconds between pings: proxies cut streams that are silent for 30 s when writing. */
@@ -149,5 +153,7 @@ export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
 /** Bounds beyond the schema that every reader of a request applies. @returns what is wrong, or null. */
 export function requestBoundsError(request: GenerationRequest): string | null {
-  return request.token_ids.length > MAX_TOKEN_IDS ? `token_ids has more than ${MAX_TOKEN_IDS} tokens` : null;
+  const { token_ids: ids, answer_tokens: answer } = request;
+  if (ids.length > MAX_TOKEN_IDS) return `token_ids has more than ${MAX_TOKEN_IDS} tokens`;
+  return answer >= ids.length ? "answer_tokens leaves no token of token_ids to the prompt" : null;
 }

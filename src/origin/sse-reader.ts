@@ -7,15 +7,20 @@ const CARRIAGE_RETURN = 0x0d;
 /** Splits chunks into lines and lines into events. One event is one `data:` line; comments are pings. */
 export class SseParser {
   readonly #maxLineBytes: number;
+  #bytesLeft: number;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #rest = new Uint8Array(0);
 
-  constructor(maxLineBytes: number) {
+  /** @param maxBytes of all lines, comments too */
+  constructor(maxLineBytes: number, maxBytes: number) {
     this.#maxLineBytes = maxLineBytes;
+    this.#bytesLeft = maxBytes;
   }
 
   /** @returns the payloads that `chunk` completes. @throws {OriginError} `malformed` */
   push(chunk: Uint8Array): string[] {
+    this.#bytesLeft -= chunk.length;
+    if (this.#bytesLeft < 0) throw new OriginError("malformed", "the answer is longer than its tokens can be");
     const payloads: string[] = [];
     let start = 0;
     for (let newline = chunk.indexOf(NEWLINE); newline >= 0; newline = chunk.indexOf(NEWLINE, start)) {

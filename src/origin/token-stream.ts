@@ -1,8 +1,9 @@
 /** The body of an accepted `POST /v1/generate` as token events, believed only as far as it can be checked. */
 import type { GenerationRequest, TokenEvent } from "../generation.ts";
+import { AnswerCheck, type Answering } from "./answer-check.ts";
 import type { Call } from "./call.ts";
 import { OriginError } from "./origin-error.ts";
-import { MAX_EVENT_LINE_BYTES, streamLineSchema } from "./protocol.ts";
+import { maxAnswerBytes, MAX_EVENT_LINE_BYTES, streamLineSchema } from "./protocol.ts";
 import { SseParser } from "./sse-reader.ts";
 
 /** Milliseconds to wait for the stream to close after `end`, so that the connection can be used again. */
@@ -15,13 +16,10 @@ const CLOSE_MS = 1_000;
 export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined> {
   readonly #call: Call;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #request: GenerationRequest;
+  readonly #check: AnswerCheck;
   readonly #onEnd: ((end: Extract<TokenEvent, { type: "end" }>) => void) | undefined;
-  readonly #parser = new SseParser(MAX_EVENT_LINE_BYTES);
+  readonly #parser: SseParser;
   readonly #payloads: string[] = [];
-  /** Tokens so far by exit layer, to hold the usage against. */
-  readonly #tokensByExit = new Map<number, number>();
-  #tokens = 0;
   /** Read by `open`, not yet given out. */
   #first: IteratorResult<TokenEvent, undefined> | null = null;
   #state: "open" | "ended" | "closed" = "open";
@@ -30,22 +28,30 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
     call: Call,
     body: ReadableStream<Uint8Array>,
     request: GenerationRequest,
+    answering: Answering | undefined,
     onEnd: ((end: Extract<TokenEvent, { type: "end" }>) => void) | undefined,
   ) {
     this.#onEnd = onEnd;
     this.#call = call;
     this.#reader = body.getReader();
-    this.#request = request;
+    this.#parser = new SseParser(MAX_EVENT_LINE_BYTES, maxAnswerBytes(request.max_tokens));
+    this.#check = new AnswerCheck(request, answering);
   }
 
-  /** Waits for the first event: a stream that is given out has begun. @throws as `next` */
+  /**
+   * Waits for the first event: a stream that is given out has begun.
+   * @param answering the checkpoint that answers; undefined: any
+   * @throws as `next`
+   */
   static async open(
     call: Call,
     body: ReadableStream<Uint8Array>,
     request: GenerationRequest,
+    answering?: Answering,
     onEnd?: (end: Extract<TokenEvent, { type: "end" }>) => void,
   ): Promise<TokenStream> {
-    const stream = new TokenStream(call, body, request, onEnd);
+    call.expectAll(request.max_tokens);
+    const stream = new TokenStream(call, body, request, answering, onEnd);
     stream.#first = await stream.next();
     return stream;
   }
@@ -89,30 +95,16 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
 
   async #readEvent(): Promise<TokenEvent> {
     const { idleMs, firstEventMs } = this.#call.timeouts;
-    this.#call.expectWithin(this.#tokens === 0 ? firstEventMs : idleMs, "the next event");
+    this.#call.expectWithin(this.#check.tokens === 0 ? firstEventMs : idleMs, "the next event");
     while (this.#payloads.length === 0) {
       const { done, value } = await this.#call.race(this.#reader.read(), "interrupted");
-      if (done) throw new OriginError("interrupted", `the answer ends after ${this.#tokens} tokens, without an end`);
+      if (done)
+        throw new OriginError("interrupted", `the answer ends after ${this.#check.tokens} tokens, without an end`);
       this.#payloads.push(...this.#parser.push(value));
     }
     this.#call.expectNothing();
-    return this.#check(this.#payloads.shift()!);
-  }
-
-  #check(payload: string): TokenEvent {
-    const event = parseLine(payload);
-    if (event.type === "token") {
-      this.#tokens += 1;
-      this.#tokensByExit.set(event.exit, (this.#tokensByExit.get(event.exit) ?? 0) + 1);
-      if (this.#tokens > this.#request.max_tokens) throw malformed("more tokens than were asked for");
-      if (event.exit > this.#request.exit_layer) throw malformed(`a token of exit ${event.exit}`);
-      return event;
-    }
-    const claimed = Object.entries(event.usage.completion_tokens_by_exit).filter(([, count]) => count > 0);
-    const agrees = claimed.every(([exit, count]) => this.#tokensByExit.get(Number(exit)) === count);
-    if (!agrees || claimed.length !== this.#tokensByExit.size) throw malformed("usage disagrees with the tokens sent");
-    if (event.usage.prompt_tokens > this.#request.token_ids.length)
-      throw malformed("more prompt tokens than were sent");
+    const event = parseLine(this.#payloads.shift()!);
+    this.#check.check(event);
     return event;
   }
 
@@ -126,8 +118,6 @@ export class TokenStream implements AsyncIterableIterator<TokenEvent, undefined>
     }
   }
 }
-
-const malformed = (message: string): OriginError => new OriginError("malformed", `the answer is wrong: ${message}`);
 
 /** @throws {OriginError} `malformed` when it is no event, `interrupted` when it is the server's own error. */
 function parseLine(payload: string): TokenEvent {

@@ -175,6 +175,10 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       expect(await refusal(origin.post(json({ ...asking(), more: 1 })))).toEqual([400, "request_invalid"]);
       expect(await refusal(origin.post(json(asking({ exit_layer: 1_000 }))))).toEqual([400, "exit_unknown"]);
       expect(await refusal(origin.post(json(asking({ token_ids: [2 ** 30] }))))).toEqual([400, "request_invalid"]);
+      for (const answer_tokens of [2, 3, 1_000_000]) {
+        const asked = json({ ...asking({ token_ids: [1, 2] }), answer_tokens });
+        expect(await refusal(origin.post(asked))).toEqual([400, "request_invalid"]);
+      }
       const long = json(asking({ max_tokens: info.context_length }));
       expect(await refusal(origin.post(long))).toEqual([400, "context_length_exceeded"]);
       expect(await refusal(origin.post(json(asking()), "text/plain"))).toEqual([415, "content_type_unsupported"]);

@@ -70,6 +70,34 @@ describe("one reservation, one settlement", () => {
     expect(line?.completionTokens).toBeLessThanOrEqual(4);
   });
 
+  test("nothing when an answer breaks off that would have been delivered whole; what it took is recorded", async () => {
+    const account = memoryAccount();
+    const answer = await chat(scripted({ breaksAt: 2 }).deps, account.payer, { ...FOUR, whole: true }, STAYS);
+    await expect(read(answer.events)).rejects.toThrow("the tier fell over");
+    await account.drained();
+    expect(account.settled).toMatchObject([[{ promptTokens: 4, cost: 0 }]]);
+    expect(account.finished).toMatchObject([{ ending: "settled" }]); // it counts to the minute
+    expect([answer.charge().cost, account.held()]).toEqual([0, 0]);
+  });
+
+  test("nothing either when its lease is lost, but all of it when its client leaves", async () => {
+    const lost = memoryAccount(UNLIMITED, 40);
+    const { deps } = scripted({ pause: 5 });
+    const interrupted = await chat(deps, lost.payer, { ...FOUR, maxTokens: 50, whole: true }, STAYS);
+    lost.loseHolds();
+    await expect(read(interrupted.events)).rejects.toMatchObject({ code: "answer_interrupted" });
+    expect(lost.costs).toEqual([0]);
+    const left = memoryAccount();
+    const client = new AbortController();
+    const { events } = await chat(scripted().deps, left.payer, { ...FOUR, maxTokens: 30, whole: true }, client.signal);
+    const reading = events[Symbol.asyncIterator]();
+    for (let seen = 0; seen < 3; seen++) await reading.next();
+    client.abort();
+    await left.drained();
+    expect(left.costs[0]).toBeGreaterThan(0);
+    await reading.return?.();
+  });
+
   test.each(["the reader leaves", "the client aborts", "nobody ever reads"])("the same when %s", async (how) => {
     const account = memoryAccount();
     const client = new AbortController();

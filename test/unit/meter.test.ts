@@ -29,6 +29,7 @@ function metering(change: Partial<MeterOptions> = {}) {
   const meter = new Meter(
     {
       requestId: "r1",
+      whole: false,
       leaseMs: LEASE_MS,
       prompts: [100],
       price: (used) => priced(DEFAULT_PRICES, 12, used),

@@ -25,7 +25,7 @@ const REQUEST: GenerationRequest = {
   stop_token_ids: [2],
 };
 /** One id a character. */
-const RIM: TextRim = { idsOf: (text) => Array.from(text, (c) => c.charCodeAt(0)), textOf: () => "hi" };
+const RIM: TextRim = { vocabulary: 300, idsOf: (text) => Array.from(text, (c) => c.charCodeAt(0)), textOf: () => "hi" };
 
 const chunk = (choice: object): string => `data: ${JSON.stringify({ choices: [{ index: 0, ...choice }] })}\n\n`;
 const DONE = "data: [DONE]\n\n";
@@ -111,6 +111,91 @@ describe("a bad engine", () => {
     await expect(answer(engine(text, init))).rejects.toMatchObject({ kind });
   });
 
+  it("an id outside the vocabulary is told apart", async () => {
+    await expect(answer(engine(chunk({ text: "", token_ids: [300] }) + DONE))).rejects.toMatchObject({
+      kind: "malformed",
+    });
+  });
+
+  it("may not send us away for ever", async () => {
+    const busy = engine("", { status: 429, headers: { "retry-after": "9999999" } });
+    await expect(answer(busy)).rejects.toMatchObject({ retryAfterSeconds: 60 });
+  });
+
+  it("sends tokens after a stop id in the same chunk: they are not told", async () => {
+    const events = await answer(engine(chunk({ text: "", token_ids: [7, 2, 8] }) + chunk({ text: "x" }) + DONE));
+    expect(idsOf(events)).toEqual([7]);
+    expect(events.at(-1)).toMatchObject({ type: "end", finish_reason: "stop" });
+  });
+
+  it("answers another choice than the one asked for: it is not listened to", async () => {
+    const other = `data: ${JSON.stringify({ choices: [{ index: 1, text: "no" }] })}\n\n`;
+    expect(idsOf(await answer(engine(other + chunk({ text: "a" }) + DONE)))).toEqual([97]);
+  });
+
+  /** An engine that never ends: it sends this again and again. */
+  function endless(first: string, again: string): { send: typeof fetch; left: () => boolean } {
+    let left = false;
+    const encoder = new TextEncoder();
+    const send: typeof fetch = async () => {
+      let begun = false;
+      const body = new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          controller.enqueue(encoder.encode(begun ? again : first));
+          begun = true;
+        },
+        cancel: () => void (left = true),
+      });
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    };
+    return { send, left: () => left };
+  }
+
+  it("ignores max_tokens: the answer ends all the same, and the engine is left", async () => {
+    const { send } = endless(chunk({ text: "a" }), chunk({ text: "b" }));
+    const events = await answer(send);
+    expect(idsOf(events)).toHaveLength(4);
+    expect(events.at(-1)).toMatchObject({ type: "end", finish_reason: "length" });
+  });
+
+  it.each([
+    ["chunks without text", chunk({ text: "" }), "timeout"],
+    ["comments", ": ping\n\n", "timeout"],
+    ["comments by the megabyte", `: ${"x".repeat(8_000)}\n\n`, "malformed"],
+  ])("sends %s for ever: the answer breaks off", async (_, again, kind) => {
+    const { send } = endless(chunk({ text: "a" }), again);
+    const timeouts = { connectMs: 500, firstEventMs: 500, idleMs: 200, tokenMs: 1_000 };
+    const read = async (): Promise<void> => {
+      for await (const event of await generateOpenai(ENGINE, REQUEST, RIM, undefined, send, timeouts)) void event;
+    };
+    await expect(read()).rejects.toMatchObject({ kind });
+  });
+
+  it("drips: the whole answer has a deadline, too", async () => {
+    const { send } = endless(chunk({ text: "a" }), chunk({ text: "b" }));
+    const slow: typeof fetch = async (...args) => {
+      const response = await send(...args);
+      const dripping = response.body!.pipeThrough(
+        new TransformStream({
+          async transform(part, controller) {
+            await new Promise((resolve) => setTimeout(resolve, 60));
+            controller.enqueue(part);
+          },
+        }),
+      );
+      return new Response(dripping, response);
+    };
+    const timeouts = { connectMs: 500, firstEventMs: 100, idleMs: 500, tokenMs: 10 };
+    const read = async (): Promise<void> => {
+      for await (const event of await generateOpenai(ENGINE, REQUEST, RIM, undefined, slow, timeouts)) void event;
+    };
+    await expect(read()).rejects.toMatchObject({
+      kind: "timeout",
+      message: expect.stringContaining("the answer's end"),
+    });
+  });
+
   it("is left when its reader leaves", async () => {
     let aborted = false;
     const send: typeof fetch = async (_, init) => {
@@ -139,14 +224,14 @@ describe("text for engines that take no ids", () => {
   const plain = (text: string): number[] => Array.from(text, (c) => c.charCodeAt(0));
 
   it("spells control tokens and leaves the engine's own prefix to it", () => {
-    expect(textRim(tokenizer).textOf([1, ...plain("hi"), 2, ...plain("you")])).toBe("hi<end>you");
+    expect(textRim(tokenizer, 300).textOf([1, ...plain("hi"), 2, ...plain("you")])).toBe("hi<end>you");
   });
 
   it("is refused where a user's text would become a control token", () => {
-    expect(textRim(tokenizer).textOf([1, ...plain("so <end> it")])).toBeNull();
+    expect(textRim(tokenizer, 300).textOf([1, ...plain("so <end> it")])).toBeNull();
   });
 
   it("needs an engine's ids where pieces of text cannot be told from texts", () => {
-    expect(() => textRim({ ...tokenizer, stripsLeadingSpace: true }).idsOf("a")).toThrow(/ids/);
+    expect(() => textRim({ ...tokenizer, stripsLeadingSpace: true }, 300).idsOf("a")).toThrow(/ids/);
   });
 });

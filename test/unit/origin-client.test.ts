@@ -133,9 +133,11 @@ describe("origin client, good servers", () => {
 
   it("names what belongs together: one tenant's prompts that begin alike", async () => {
     const seen: unknown[] = [];
-    const url = await serve((req, res) => {
+    const url = await serve(async (req, res) => {
       seen.push(req.headers["x-session-id"]);
-      res.writeHead(200, { "content-type": "text/event-stream" }).end(data(end(0)));
+      const { token_ids } = JSON.parse((await readBody(req)).toString()) as GenerationRequest;
+      const usage = { ...USAGE, prompt_tokens: token_ids.length };
+      res.writeHead(200, { "content-type": "text/event-stream" }).end(data({ ...end(0), usage }));
     });
     const client = createOriginClient({ url, secret: SECRET });
     const long = Array.from({ length: 64 }, (_, id) => id);
@@ -336,11 +338,29 @@ describe("origin client, bad servers", () => {
     ["usage with more tokens than were sent", data(token(1)) + data(end(2))],
     ["usage with fewer tokens than were sent", data(token(1)) + data(end(0))],
     ["more prompt tokens than were sent", data({ ...end(0), usage: { ...USAGE, prompt_tokens: 4 } })],
+    ["fewer prompt tokens than were sent", data({ ...end(0), usage: { ...USAGE, prompt_tokens: 2 } })],
+    ["more cached tokens than the prompt has", data({ ...end(0), usage: { ...USAGE, cached_tokens: 4 } })],
+    ["a first token with as many", data({ ...token(1), cached_tokens: 1_000_000_000 })],
+    ["cached tokens below nothing", data({ ...end(0), usage: { ...USAGE, cached_tokens: -1 } })],
     ["usage of another exit", data(token(1)) + data(end(1, 3))],
+    ["log-probabilities that nobody asked for", data({ ...token(1), top_logprobs: [{ id: 1, logprob: -1 }] })],
+    ["a log-probability that is no number", `data: {"type":"token","id":1,"logprob":1e999,"exit":12}\n\n`],
+    ["a time that is none", data({ ...end(0), timings: { queue_ms: -1, prefill_ms: 1, decode_ms: 1 } })],
+    ["comments by the megabyte", `: ${"x".repeat(8_000)}\n`.repeat(20)],
     ["an endless line", `data: ${"x".repeat(20_000)}`],
     ["an endless ping", `: ${"x".repeat(20_000)}`],
   ])("%s", async (_, text) => {
     expect((await collect(await stream(text))).failure).toBe("malformed");
+  });
+
+  it.each([
+    ["an id outside the vocabulary", data(token(100))],
+    ["one among the alternatives", data({ ...token(1), top_logprobs: [{ id: 100, logprob: -1 }] })],
+    ["a token of an exit that the checkpoint does not have", data(token(1, 5))],
+  ])("%s", async (_, text) => {
+    const answering = { vocabulary: 100, exits: [3, 12] };
+    const client = clientOf(await stream(text), { answering });
+    await expect(client.generate({ ...request, top_logprobs: 1 }, null)).rejects.toMatchObject({ kind: "malformed" });
   });
 
   it("bytes that are no UTF-8", async () => {

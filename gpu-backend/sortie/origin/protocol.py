@@ -126,6 +126,9 @@ def read_request(text: bytes | str) -> GenerationRequest:
         raise Refusal(400, "request_invalid", f"{issue['msg']}.", where) from None
     if len(request.token_ids) > MAX_TOKEN_IDS:
         raise Refusal(400, "request_invalid", f"token_ids has more than {MAX_TOKEN_IDS} tokens", "token_ids")
+    if request.answer_tokens >= len(request.token_ids):
+        message = "answer_tokens leaves no token of token_ids to the prompt"
+        raise Refusal(400, "request_invalid", message, "answer_tokens")
     return request
 
 
@@ -151,7 +154,7 @@ def job_of(request: GenerationRequest, exits: tuple[int, ...], vocabulary: int, 
         request.exit_layer,
         request.max_tokens,
         Sampling(**request.sampling.model_dump()),
-        min(request.answer_tokens, len(request.token_ids)),
+        request.answer_tokens,
         request.top_logprobs,
         frozenset(request.stop_token_ids),
         decoding_of(request, exits, usual),
