@@ -5,15 +5,18 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
 import { OTLP_VARIABLE } from "../src/origin/server-tracing.ts";
 import { build } from "./build.ts";
 import { BUNDLE } from "./checkpoint.ts";
 import { type Child, killAll, start, stopAll } from "./dev/children.ts";
+import { fitted } from "./dev/fitted.ts";
+import { whenParentEnds } from "./dev/parent.ts";
+import { secretFile } from "./dev/secret-file.ts";
 import { tracedOptions } from "./dev/traced-config.ts";
 import { warmUp } from "./dev/warm-up.ts";
 import { DEMO_KEY } from "./dev/demo-key.ts";
 import { adminClient } from "./tenants/admin-client.ts";
+import { localAdminToken } from "./tenants/admin-token.ts";
 import { readTenantsFile } from "./tenants/file.ts";
 import { describeBudget } from "./tenants/text.ts";
 
@@ -29,6 +32,7 @@ Runs the whole of Sortie on this computer: the origin (deeper exits) and the Wor
 in Cloudflare's runtime. No account, no network, no GPU.
 
   PORT=8787        port of the Worker
+  ADMIN_TOKEN=TEXT token of the admin API; default: one made for this computer
   CHECKPOINT=DIR   checkpoint to serve (docs/bring-your-own.md); default models/tiny
   --origin URL     use an origin that runs already, e.g. gpu-backend's; ORIGIN_SECRET is its secret
   --state DIR      where tenants, keys and usage are kept; default .wrangler/state
@@ -66,6 +70,7 @@ async function stop(code: number): Promise<void> {
 }
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stop(0));
 process.on("exit", killAll);
+whenParentEnds(() => void stop(0));
 
 /** What a developer wants to see of the servers while nothing is wrong: warnings and errors. */
 const showLine = (line: string): boolean => values.verbose === true || /\b(error|warn)/i.test(line);
@@ -86,7 +91,9 @@ try {
   const bundle = await build();
   const secret = values.origin === undefined ? randomBytes(32).toString("hex") : (process.env["ORIGIN_SECRET"] ?? "");
   const embedded = values.origin === undefined ? startEmbedded(secret) : null;
+  const token = localAdminToken();
   const variables = {
+    ADMIN_TOKEN: token,
     ORIGIN_URL: values.origin ?? (await embedded?.waitForLine(/ready on (http:\/\/\S+)/))?.[1] ?? "",
     ORIGIN_SECRET: secret,
     PLAYGROUND_KEY: DEMO_KEY,
@@ -94,7 +101,6 @@ try {
     OPENAI_EXITS: process.env["OPENAI_EXITS"] ?? "",
     HANDOFFS: process.env["HANDOFFS"] ?? "auto",
   };
-  const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const worker = start(
     "worker",
     join(BIN, "wrangler"),
@@ -107,7 +113,8 @@ try {
       String(port),
       "--show-interactive-dev-session=false",
       ...(values.state === undefined ? [] : ["--persist-to", values.state]),
-      ...vars,
+      "--env-file",
+      secretFile(variables), // arguments would show secrets to everybody on this computer
     ],
     // No request to Cloudflare: neither usage metrics nor the place this computer is at.
     { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
@@ -115,13 +122,15 @@ try {
   );
   const url = `http://localhost:${port}`;
   await worker.waitForLine(/Ready on/);
-  const admin = adminClient(url, LOCAL_ADMIN_TOKEN);
-  for (const [name, declaration] of readTenantsFile(TENANTS)) await admin.apply(name, declaration);
+  const admin = adminClient(url, token);
+  for (const [name, declaration] of readTenantsFile(TENANTS)) {
+    await admin.apply(name, fitted(declaration, bundle.exits));
+  }
   await warmUp(url, DEMO_KEY, bundle);
   const demo = await admin.show(DEMO_TENANT);
   console.log(`
 Sortie is ready on ${url}
-  open  ${url} to try it, ${url}/admin to see usage (token ${LOCAL_ADMIN_TOKEN})
+  open  ${url} to try it, ${url}/admin to see usage (token ${token})
   model ${bundle.name} (${bundle.fingerprint}), exits ${bundle.exits.join(", ")}
   key   ${DEMO_KEY}, a key of the tenant ${DEMO_TENANT} (${TENANTS})
 ${(demo?.budgets ?? []).map((budget) => `        ${describeBudget(budget)}`).join("\n")}

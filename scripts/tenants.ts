@@ -1,16 +1,19 @@
 /** `npm run tenants`: tenants, keys and usage of a deployment, from tenants.toml and by hand. */
+import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { LOCAL_ADMIN_TOKEN } from "../src/env.ts";
 import { adminClient, type AdminClient } from "./tenants/admin-client.ts";
+import { adminToken } from "./tenants/admin-token.ts";
 import { readTenantsFile, tenantsFileSchema } from "./tenants/file.ts";
 import { applyPlan, describePlan, plan } from "./tenants/plan.ts";
+import { printable } from "./tenants/printable.ts";
 import { describeTenant, describeUsage } from "./tenants/text.ts";
 
 const HELP = `npm run tenants -- COMMAND [options]
 
   plan                       what apply would change
-  apply                      make the deployment match the file; tenants that are not in it are closed
+  apply                      make the deployment match the file; tenants that are not in it are closed if you
+                               confirm it, or say so: --close-missing
   list                       the deployment's tenants
   show TENANT                its policy, keys and budgets
   key create TENANT          a new key, told once: --label TEXT, and if wanted
@@ -40,6 +43,7 @@ const OPTIONS = {
   from: { type: "string" },
   to: { type: "string" },
   csv: { type: "boolean", default: false },
+  "close-missing": { type: "boolean", default: false },
   help: { type: "boolean", default: false },
 } as const;
 
@@ -50,18 +54,18 @@ async function run(words: readonly string[], values: Values): Promise<string> {
   const [command, ...rest] = words[0] === "key" ? [`key ${words[1] ?? ""}`, ...words.slice(2)] : words;
   if (values.help || command === undefined) return HELP;
   if (command === "schema") return JSON.stringify(z.toJSONSchema(tenantsFileSchema, { io: "input" }), null, 2);
-  const client = adminClient(values.url, process.env["ADMIN_TOKEN"] ?? LOCAL_ADMIN_TOKEN);
+  const client = adminClient(values.url, adminToken(values.url));
   switch (command) {
     case "plan":
-      return describePlan(await plan(client, readTenantsFile(values.file)));
-    case "apply": {
-      const declarations = readTenantsFile(values.file);
-      const changes = await plan(client, declarations);
-      await applyPlan(client, declarations, changes);
-      return `${describePlan(changes)}\nApplied to ${values.url}.`;
+      return describePlan(await plan(client, readTenantsFile(values.file), values.file));
+    case "apply":
+      return apply(client, values);
+    case "list": {
+      const names = await client.list();
+      const closed = await Promise.all(names.map(async (name) => (await client.show(name))?.closed_at ?? null));
+      const lines = names.map((name, at) => (closed[at] == null ? name : `${name} (closed ${closed[at]})`));
+      return lines.join("\n") || "There are no tenants: apply a file first.";
     }
-    case "list":
-      return (await client.list()).join("\n") || "There are no tenants: apply a file first.";
     case "show": {
       const name = named(rest[0], "show TENANT");
       const tenant = await client.show(name);
@@ -87,6 +91,27 @@ async function run(words: readonly string[], values: Values): Promise<string> {
     default:
       throw new Error(`There is no command ${JSON.stringify(command)}. See: npm run tenants -- --help`);
   }
+}
+
+/** @throws Error where something was left undone */
+async function apply(client: AdminClient, values: Values): Promise<string> {
+  const declarations = readTenantsFile(values.file);
+  const changes = await plan(client, declarations, values.file);
+  const closing = changes.filter(({ kind }) => kind === "close").map(({ name }) => name);
+  console.log(printable(describePlan(changes)));
+  const closes = closing.length > 0 && (values["close-missing"] || (await confirmed(closing)));
+  const undone = await applyPlan(client, declarations, changes, closes);
+  if (undone.length > 0) throw new Error(undone.join("\n"));
+  return `Applied to ${values.url}.`;
+}
+
+/** Asks whoever sits at the terminal, if somebody does. */
+async function confirmed(closing: readonly string[]): Promise<boolean> {
+  if (!process.stdin.isTTY) return false;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question(`\nType "close" to close ${closing.join(", ")} for good: `);
+  terminal.close();
+  return answer.trim() === "close";
 }
 
 async function createKey(client: AdminClient, name: string, values: Values): Promise<string> {
@@ -120,8 +145,8 @@ function numberOf(text: string | undefined, option: string): number | null {
 
 try {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
-  console.log(await run(positionals, values));
+  console.log(printable(await run(positionals, values)));
 } catch (error) {
-  console.error(error instanceof Error ? error.message : error);
+  console.error(printable(error instanceof Error ? error.message : String(error)));
   process.exitCode = 1;
 }

@@ -41,12 +41,6 @@ export interface Env {
   readonly SHADOW_QUALITY?: string;
 }
 
-/**
- * The admin token of wrangler.toml, which everyone knows: it opens the admin API on this computer alone
- * (src/routes/admin.ts).
- */
-export const LOCAL_ADMIN_TOKEN = "local-development-only";
-
 /** Exits that the edge serves unless EDGE_EXITS names others: what fits an isolate of most checkpoints (docs/benchmarks.md). */
 const DEFAULT_EDGE_EXITS = 2;
 /** Objects a location; a shard takes four answers at once, so 64 is beyond what one location is asked for. */
@@ -68,6 +62,8 @@ const ARCHIVE_TTL_SECONDS = 86_400;
 /** Seconds for which a stored answer is good: as long as a page that asks it is open. */
 const RESPONSE_TTL_SECONDS = 3_600;
 const MAX_RESPONSE_TTL_SECONDS = 30 * 86_400;
+/** The token that earlier versions shipped with: whoever still has it set has none. */
+const FORMER_ADMIN_TOKEN = "local-development-only";
 /** Characters of a token that cannot be guessed: 64 bits in hexadecimal. */
 const MIN_ADMIN_TOKEN_CHARS = 16;
 
@@ -189,7 +185,7 @@ const environmentSchema = z
     /** Origins of browsers that may read answers; `*` is every one. */
     corsOrigins: env.CORS_ORIGINS,
     /** null: the admin API is off. */
-    adminToken: env.ADMIN_TOKEN === "" ? null : env.ADMIN_TOKEN,
+    adminToken: ["", FORMER_ADMIN_TOKEN].includes(env.ADMIN_TOKEN) ? null : env.ADMIN_TOKEN,
     /** Prompts and answers go into the log, too. */
     logText: env.LOG_TEXT === "on",
     /** A quality target whose verdicts are logged beside the real ones; null: none. */

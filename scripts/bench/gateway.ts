@@ -2,7 +2,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { build } from "../build.ts";
 import { killAll, start, stopAll } from "../dev/children.ts";
 import { adminClient } from "../tenants/admin-client.ts";
@@ -38,7 +37,7 @@ const MEMORY = "/dev/shm";
 async function deploy(storage: string, upstream: string): Promise<Workers> {
   const secret = randomBytes(32).toString("hex");
   const workers = await startWorkers(storage, { ORIGIN_URL: upstream, ORIGIN_SECRET: secret }, upstream);
-  const admin = adminClient(workers.sortie, LOCAL_ADMIN_TOKEN);
+  const admin = adminClient(workers.sortie, workers.adminToken);
   for (const [name, declaration] of readTenantsFile(TENANTS)) await admin.apply(name, declaration);
   return workers;
 }

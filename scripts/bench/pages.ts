@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import type { Browser } from "playwright-core";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { launchBrowser } from "../browser.ts";
+import { localAdminToken } from "../tenants/admin-token.ts";
 import { median } from "./rounds.ts";
 import { ESCALATED_PROMPT } from "../trace/tree.ts";
 
@@ -99,7 +99,7 @@ async function takePictures(browser: Browser, folder: string): Promise<void> {
   await page.setViewportSize({ width: 1200, height: 900 });
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(`${values.url}/admin`);
-  await page.getByLabel("Admin token").fill(LOCAL_ADMIN_TOKEN);
+  await page.getByLabel("Admin token").fill(localAdminToken());
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "The last day" }).waitFor();
   await page.screenshot({ path: join(folder, "admin.png") });

@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { CHECKPOINT } from "../checkpoint.ts";
 import { killAll, start, stopAll } from "../dev/children.ts";
 import { exportBundle } from "../export/bundle.ts";
@@ -61,7 +60,7 @@ async function run(options: StallOptions): Promise<void> {
     const upstream = (await nothing.waitForLine(/ready on (\S+)/))[1] ?? "";
     const secret = randomBytes(32).toString("hex");
     const workers = await startWorkers(folder, { ORIGIN_URL: upstream, ORIGIN_SECRET: secret }, upstream, bundle);
-    const admin = adminClient(workers.sortie, LOCAL_ADMIN_TOKEN);
+    const admin = adminClient(workers.sortie, workers.adminToken);
     for (const [tenant, declaration] of readTenantsFile(TENANTS)) await admin.apply(tenant, declaration);
     const small = smallRequests(workers.sortie, model);
     const chosen = bombs(model, controlToken).filter(({ name: bomb }) => bomb.includes(options.only ?? ""));

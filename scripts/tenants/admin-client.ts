@@ -25,12 +25,15 @@ export interface UsageDays {
   readonly to?: string | undefined;
 }
 
+export type Applied = z.infer<typeof appliedSchema>;
+
 export interface AdminClient {
+  /** Exits of the model that is deployed, ascending. */
+  exits(): Promise<number[]>;
   list(): Promise<string[]>;
   /** null when it was never applied. */
   show(name: string): Promise<TenantBody | null>;
-  /** @returns whether anything changed */
-  apply(name: string, declaration: Declaration): Promise<boolean>;
+  apply(name: string, declaration: Declaration): Promise<Applied>;
   close(name: string): Promise<void>;
   /** @returns how many stored answers went */
   purge(name: string): Promise<number>;
@@ -51,8 +54,12 @@ export function adminClient(url: string, token: string): AdminClient {
         body === undefined ? init : { ...init, body: JSON.stringify(body) },
       );
     } catch (cause) {
-      throw new Error(`${url} does not answer. Is it running (npm run dev), and is --url right?`, { cause });
+      return silent(cause);
     }
+  }
+
+  function silent(cause: unknown): never {
+    throw new Error(`${url} does not answer. Is it running (npm run dev), and is --url right?`, { cause });
   }
 
   async function answer(response: Response): Promise<Response> {
@@ -73,13 +80,21 @@ export function adminClient(url: string, token: string): AdminClient {
   };
 
   return {
+    async exits() {
+      const response = await fetch(new URL("/healthz", url), { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(silent);
+      // Also a deployment that is not serving says what its model is.
+      const parsed = z.looseObject({ exits: z.array(z.int()) }).safeParse(await response.json().catch(() => null));
+      if (!parsed.success)
+        throw new Error(`${url} does not say which exits its model has: GET /healthz answered ${response.status}`);
+      return parsed.data.exits;
+    },
     list: async () => (await ask(tenantListSchema, "GET", "/tenants")).data.map(({ name }) => name),
     async show(name) {
       const response = await send("GET", `/tenants/${name}`);
       if (response.status === 404) return null;
       return tenantSchema.parse(await (await answer(response)).json());
     },
-    apply: async (name, declaration) => (await ask(appliedSchema, "PUT", `/tenants/${name}`, declaration)).changed,
+    apply: (name, declaration) => ask(appliedSchema, "PUT", `/tenants/${name}`, declaration),
     close: async (name) => void (await ask(closedSchema, "DELETE", `/tenants/${name}`)),
     purge: async (name) => (await ask(purgedSchema, "DELETE", `/tenants/${name}/cache`)).answers,
     createKey: (name, key) => ask(createdKeySchema, "POST", `/tenants/${name}/keys`, key),

@@ -2,27 +2,33 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { z } from "zod";
-import { parseUsd } from "../../src/money.ts";
+import { MICRO_PER_USD, parseUsd } from "../../src/money.ts";
 import { narrowingFields, type Narrowing } from "../../src/narrowing.ts";
 import { declaredKeySchema, type Declaration } from "../../src/api/admin-schemas.ts";
 import {
   budgetSchema,
   keyLimitsSchema,
+  MAX_LIMIT_MICRO_USD,
+  MAX_PRICE,
   policySchema,
   type PriceList,
   ratesSchema,
   tenantNameSchema,
 } from "../../src/tenant/policy.ts";
 import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
+import { impossibleDate } from "./dates.ts";
 
-/** A sum that is a whole number of micro-dollars. */
-const dollars = z
-  .number()
-  .min(0)
-  .refine((value) => parseUsd(value) !== null, "must not be finer than a millionth of a dollar");
+/** A sum that is a whole number of micro-dollars. @param most in dollars */
+const dollars = (most: number) =>
+  z
+    .number()
+    .min(0)
+    .max(most, `must be at most $${most.toLocaleString("en")}`)
+    .refine((value) => value > most || parseUsd(value) !== null, "must not be finer than a millionth of a dollar");
 
+const price = dollars(MAX_PRICE / MICRO_PER_USD);
 const priceFileSchema = z
-  .strictObject({ input: dollars, cached_input: dollars, output: dollars })
+  .strictObject({ input: price, cached_input: price, output: price })
   .describe("Dollars per million tokens.");
 
 const pricesFileSchema = priceFileSchema
@@ -73,11 +79,15 @@ const keyFileSchema = z
 const budgetFileSchema = z.strictObject({
   name: budgetSchema.shape.name.optional().describe("Default: the period."),
   period: budgetSchema.shape.period.describe("UTC; weeks begin on Monday; none never resets."),
-  limit_usd: dollars.describe("Hard limit: what does not fit is refused."),
+  limit_usd: dollars(MAX_LIMIT_MICRO_USD / MICRO_PER_USD).describe("Hard limit: what does not fit is refused."),
   soft_limits: budgetSchema.shape.soft_limits
     .optional()
     .describe("From such a share of the limit on, spent or held, no request runs deeper than max_exit."),
 });
+
+function namesDiffer(budgets: readonly z.infer<typeof budgetFileSchema>[]): boolean {
+  return new Set(budgets.map(({ name, period }) => name ?? period)).size === budgets.length;
+}
 
 const ratesFileSchema = z.strictObject({
   requests_per_minute: ratesSchema.shape.requests_per_minute.unwrap().optional(),
@@ -91,7 +101,10 @@ const tenantFileSchema = z.strictObject({
   ...narrowingFile,
   prices: pricesFileSchema.optional(),
   rates: ratesFileSchema.optional(),
-  budgets: z.array(budgetFileSchema).optional(),
+  budgets: z
+    .array(budgetFileSchema)
+    .refine(namesDiffer, "have one name twice; a budget without a name is called by its period")
+    .optional(),
   keys: z.array(keyFileSchema).optional(),
 });
 
@@ -117,11 +130,34 @@ export function readTenantsFile(path: string): Declarations {
   return parseTenantsFile(readFileSync(path, "utf8"), path);
 }
 
-/** @throws Error naming the line or the fields at fault */
+/** @throws Error naming the line, or tenants and fields at fault */
 export function parseTenantsFile(text: string, path: string): Declarations {
-  const parsed = tenantsFileSchema.safeParse(plain(parseToml(text, path)));
-  if (!parsed.success) throw new Error(`${path} does not fit its schema:\n${z.prettifyError(parsed.error)}`);
+  const value = plain(parseToml(text, path));
+  const date = impossibleDate(text);
+  if (date !== null) throw new Error(`${path}: the date ${date} does not exist.`);
+  const parsed = tenantsFileSchema.safeParse(value);
+  if (!parsed.success) throw new Error(parsed.error.issues.map((issue) => faultLine(path, value, issue)).join("\n"));
   return new Map(parsed.data.tenants.map((tenant) => [tenant.name, declaration(tenant, parsed.data.prices)]));
+}
+
+/** `tenants.toml: tenant acme: budgets[0].limit_usd must be at most $1,000,000,000` */
+function faultLine(file: string, value: unknown, { path, message }: z.core.$ZodIssue): string {
+  const [list, index] = path;
+  const tenants = (value as { tenants?: unknown } | null)?.tenants;
+  const tenant: unknown =
+    list === "tenants" && typeof index === "number" && Array.isArray(tenants) ? tenants[index] : null;
+  if (tenant === null) return [file, fieldOf(path), message].filter((part) => part !== "").join(": ");
+  const name = (tenant as { name?: unknown } | undefined)?.name;
+  const who = typeof name === "string" ? `tenant ${name}` : `tenant ${String(Number(index) + 1)}`;
+  return [file, who, fieldOf(path.slice(2)), message].filter((part) => part !== "").join(": ");
+}
+
+/** `budgets[0].limit_usd` */
+export function fieldOf(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((text, step) => {
+    if (typeof step === "number") return `${text}[${step}]`;
+    return text === "" ? String(step) : `${text}.${String(step)}`;
+  }, "");
 }
 
 function parseToml(text: string, path: string): unknown {

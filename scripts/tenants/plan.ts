@@ -1,7 +1,8 @@
 /** What `apply` would change: tenants.toml against the deployment. Pure but for the asking. */
 import type { Declaration, TenantBody } from "../../src/api/admin-schemas.ts";
 import type { AdminClient } from "./admin-client.ts";
-import type { Declarations } from "./file.ts";
+import { declarationFaults } from "../../src/tenant/policy-faults.ts";
+import { fieldOf, type Declarations } from "./file.ts";
 
 export interface TenantChange {
   readonly name: string;
@@ -10,17 +11,51 @@ export interface TenantChange {
   readonly lines: readonly string[];
 }
 
-export async function plan(client: AdminClient, declarations: Declarations): Promise<TenantChange[]> {
+/**
+ * Closings first: they cannot be undone.
+ * @param file name of the file, for complaints
+ * @throws Error naming what the deployment would refuse
+ */
+export async function plan(client: AdminClient, declarations: Declarations, file: string): Promise<TenantChange[]> {
+  const exits = await client.exits();
   const changes: TenantChange[] = [];
+  const faults: string[] = [];
   for (const [name, declaration] of declarations) {
-    changes.push(changeOf(name, declaration, await client.show(name)));
+    const deployed = await client.show(name);
+    faults.push(
+      ...faultsOf(declaration, deployed, exits, Date.now()).map((fault) => `${file}: tenant ${name}: ${fault}`),
+    );
+    changes.push(changeOf(name, declaration, deployed));
   }
+  if (faults.length > 0) throw new Error(faults.join("\n"));
+  const closings: TenantChange[] = [];
   for (const name of await client.list()) {
     if (declarations.has(name)) continue;
     const open = (await client.show(name))?.closed_at === null;
-    if (open) changes.push({ name, kind: "close", lines: ["no key opens it any more; its records stay"] });
+    if (open) closings.push({ name, kind: "close", lines: [CLOSING] });
   }
-  return changes;
+  return [...closings, ...changes];
+}
+
+const CLOSING = "all of its keys are revoked for good; its records stay";
+
+/** What the deployment would refuse, in the file's own terms. @param now milliseconds since 1970 */
+export function faultsOf(
+  declaration: Declaration,
+  deployed: TenantBody | null,
+  exits: readonly number[],
+  now: number,
+): string[] {
+  const contradictions = declarationFaults(declaration, exits).map(({ path, message }) => {
+    const field = fieldOf(path.filter((step) => step !== "policy" && step !== "limits"));
+    return field === "" ? message : `${field}: ${message}`;
+  });
+  const known = new Set(deployed?.keys.map(({ secret_sha256_prefix: prefix }) => prefix));
+  const expired = declaration.keys.flatMap(({ secret_sha256: digest, expires_at: at }, index) => {
+    const past = at !== null && Date.parse(at) <= now && !known.has(digest.slice(0, PREFIX_CHARS));
+    return past ? [`keys[${index}].expires_at: it is past, so nobody could use the key`] : [];
+  });
+  return [...contradictions, ...expired];
 }
 
 export function changeOf(name: string, declared: Declaration, deployed: TenantBody | null): TenantChange {
@@ -75,24 +110,41 @@ const SIGNS = { create: "+", change: "~", reopen: "+", close: "-", none: " " } a
 
 /** The plan as people read it. */
 export function describePlan(changes: readonly TenantChange[]): string {
+  const closing = changes.filter(({ kind }) => kind === "close").map(({ name }) => name);
+  const warning = closing.length === 0 ? [] : [`CLOSES ${closing.join(", ")}: not in the file.`, ""];
   const blocks = changes.map(({ name, kind, lines }) => {
     const head = `${SIGNS[kind]} ${name}${kind === "none" ? "" : ` (${kind})`}`;
     return [head, ...lines.map((line) => `    ${line}`)].join("\n");
   });
   const counted = changes.filter(({ kind }) => kind !== "none").length;
-  return [...blocks, counted === 0 ? "Nothing to change." : `${counted} to change.`].join("\n");
+  return [...warning, ...blocks, counted === 0 ? "Nothing to change." : `${counted} to change.`].join("\n");
 }
 
-/** Makes the deployment match the declarations. @param changes from {@link plan} */
+/**
+ * Makes the deployment match the declarations.
+ * @param changes from {@link plan}
+ * @param closes whether tenants that are not declared are closed; otherwise they stay as they are
+ * @returns what is left undone, a line each
+ */
 export async function applyPlan(
   client: AdminClient,
   declarations: Declarations,
   changes: readonly TenantChange[],
-): Promise<void> {
+  closes: boolean,
+): Promise<string[]> {
+  const undone: string[] = [];
   for (const { name, kind } of changes) {
-    if (kind === "none") continue;
     const declaration = declarations.get(name);
-    if (kind === "close" || declaration === undefined) await client.close(name);
-    else await client.apply(name, declaration);
+    if (kind === "close" && closes) await client.close(name);
+    else if (kind === "close") undone.push(`Not closed: ${name}. Close what is not in the file with --close-missing.`);
+    else if (declaration !== undefined) {
+      const { revoked_keys: revoked } = await client.apply(name, declaration);
+      if (revoked.length === 0) continue;
+      const labels = revoked.map((label) => JSON.stringify(label)).join(", ");
+      undone.push(
+        `${name}: the keys ${labels} were revoked and stay so. Give them new secrets, or take them out of the file.`,
+      );
+    }
   }
+  return undone;
 }

@@ -8,7 +8,14 @@ const MAX_LABEL_CHARS = 128;
 /** Seconds: a month, long enough to roll any key over. */
 const MAX_OVERLAP_SECONDS = 31 * 86_400;
 
-const labelSchema = z.string().min(1).max(MAX_LABEL_CHARS);
+/** Controls, invisible characters, line breaks and halves of surrogate pairs: a terminal or a log would obey them. */
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+const labelSchema = z
+  .string()
+  .min(1)
+  .max(MAX_LABEL_CHARS)
+  .refine((label) => !INVISIBLE.test(label), "must not have control characters or invisible ones");
 const instantSchema = z.iso.datetime({ offset: true });
 
 export const declaredKeySchema = z.strictObject({
@@ -55,7 +62,11 @@ export const newLimitSchema = z.strictObject({
   limit_micro_usd: budgetSchema.shape.limit_micro_usd.meta({ description: "Millionths of a dollar." }),
 });
 
-export const appliedSchema = z.strictObject({ name: tenantNameSchema, changed: z.boolean() });
+export const appliedSchema = z.strictObject({
+  name: tenantNameSchema,
+  changed: z.boolean(),
+  revoked_keys: z.array(z.string()).meta({ description: "Labels of declared keys that were revoked, and stay so." }),
+});
 export const limitSetSchema = z.strictObject({ budget: z.string(), limit_usd: z.string() });
 export const closedSchema = z.strictObject({ name: tenantNameSchema, closed: z.boolean() });
 export const purgedSchema = z.strictObject({

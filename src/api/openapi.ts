@@ -19,7 +19,7 @@ const ACCESS = {
   },
   admin: {
     scheme: { type: "http", scheme: "bearer", description: "The operator's token: the deployment's ADMIN_TOKEN." },
-    errors: [401, 503],
+    errors: [401, 429, 503],
   },
 } as const satisfies Record<string, { scheme: object | null; errors: readonly ErrorStatus[] }>;
 

@@ -1,5 +1,5 @@
 /** `/admin/v1`: tenants, their keys and their usage, for the operator. */
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { type Context, Hono } from "hono";
 import {
   type Declaration,
   declarationSchema,
@@ -10,18 +10,20 @@ import {
 import { readBody } from "../api/json-body.ts";
 import { BlockArchive } from "../cache/block-archive.ts";
 import { createResponseClient } from "../cache/response-client.ts";
-import { LOCAL_ADMIN_TOKEN, settings } from "../env.ts";
+import { settings } from "../env.ts";
 import { ApiError } from "../errors.ts";
 import { formatUsd } from "../money.ts";
 import type { DeclaredKey } from "../tenant/key-store.ts";
-import { bearerKey, formatKey, sameDigest, sha256 } from "../tenant/keys.ts";
+import { formatKey } from "../tenant/keys.ts";
 import { TENANT_NAME } from "../tenant/policy.ts";
-import { budgetView, wrongKey } from "../tenant/refusal-error.ts";
+import { declarationFaults, keyFaults, type Fault } from "../tenant/policy-faults.ts";
+import { budgetView } from "../tenant/refusal-error.ts";
 import type { ApplyAnswer, KeyView, NewKeyAnswer, TenantView } from "../tenant/api.ts";
 import type { AppEnv, Flow } from "./context.ts";
 import { daysAsked, usageResponse } from "./usage-report.ts";
 
-export function admin({ tenants }: Flow): Hono<AppEnv> {
+export function admin(flow: Flow): Hono<AppEnv> {
+  const { tenants } = flow;
   return new Hono<AppEnv>()
     .get("/tenants", async (c) => {
       const names = await tenants(c.env).directory.list();
@@ -36,12 +38,13 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
     .put("/tenants/:name", async (c) => {
       const name = nameOf(c);
       const { policy, keys } = await readBody(c.req.raw, declarationSchema);
+      refuse(declarationFaults({ policy, keys }, await exitsOf(c)));
       const applied = await tenants(c.env)
         .tenant(name)
         .apply(name, { policy, keys: keys.map(declaredKey) });
       if (!applied.ok) throw refused(applied.reason, name);
       await tenants(c.env).directory.add(name); // last: a name in the directory has its tables
-      return c.json({ name, changed: applied.changed });
+      return c.json({ name, changed: applied.changed, revoked_keys: [...applied.revokedKeys] });
     })
     .delete("/tenants/:name", async (c) => {
       const name = nameOf(c);
@@ -70,7 +73,9 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
     .post("/tenants/:name/keys", async (c) => {
       const name = nameOf(c);
       const body = await readBody(c.req.raw, newKeySchema);
-      if (!(await known(c, name))) throw noTenant(name);
+      const view = (await known(c, name)) ? await tenants(c.env).tenant(name).describe() : null;
+      if (view === null) throw noTenant(name);
+      if (body.limits !== null) refuse(keyFaults(body.limits, view.policy, await exitsOf(c)));
       const { label, limits, replaces, overlap_seconds: overlap } = body;
       const made = await tenants(c.env)
         .tenant(name)
@@ -98,27 +103,29 @@ export function admin({ tenants }: Flow): Hono<AppEnv> {
       return usageResponse(c, name, days, view);
     });
 
+  async function exitsOf(c: Context<AppEnv>): Promise<readonly number[]> {
+    return (await flow.chatDeps(c.env, c.req.raw)).catalogue.bundle.exits;
+  }
+
   /** Names that were never applied do not wake an object. */
   function known(c: Context<AppEnv>, name: string): Promise<boolean> {
     return tenants(c.env).directory.has(name);
   }
 }
 
-const LOCAL_HOSTS: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "[::1]"]);
+/** @throws ApiError 400 naming the first fault, if there is one */
+function refuse([fault]: readonly Fault[]): void {
+  if (fault === undefined) return;
+  const param = fault.path.reduce<string>(
+    (text, step) => (typeof step === "number" ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`),
+    "",
+  );
+  throw invalid(`Invalid '${param || "limits"}': ${fault.message}.`, "invalid_value", param || "limits");
+}
 
-/** The operator's bearer token, before anything of the body is read. */
-export const requireAdmin: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const { adminToken } = settings(c.env);
-  const local = LOCAL_HOSTS.has(new URL(c.req.url).hostname);
-  if (adminToken === null || (adminToken === LOCAL_ADMIN_TOKEN && !local)) {
-    throw wrongKey("The admin API is off: set the secret ADMIN_TOKEN and deploy.");
-  }
-  const presented = bearerKey(c.req.header("authorization")) ?? "";
-  if (!sameDigest(await sha256(presented), await sha256(adminToken))) {
-    throw wrongKey("Incorrect admin token. Send it in the Authorization header: 'Authorization: Bearer TOKEN'.");
-  }
-  await next();
-};
+function invalid(message: string, code: string, param: string | null): ApiError {
+  return new ApiError(message, { status: 400, type: "invalid_request_error", code, param });
+}
 
 /** @throws ApiError 404 for what cannot be a name */
 function nameOf(c: Context<AppEnv>): string {
@@ -167,11 +174,9 @@ function refused(reason: Extract<NewKeyAnswer | ApplyAnswer, { ok: false }>["rea
     case "no_such_key":
       return notFound(`The tenant '${name}' has no such valid key to replace.`, "key_not_found");
     case "too_many_keys":
-      return new ApiError(`The tenant '${name}' has too many valid keys: revoke one first.`, {
-        status: 400,
-        type: "invalid_request_error",
-        code: "too_many_keys",
-      });
+      return invalid(`The tenant '${name}' has too many valid keys: revoke one first.`, "too_many_keys", null);
+    case "key_expired":
+      return invalid("Invalid 'expires_at': it is past, so nobody could use the key.", "invalid_value", "expires_at");
     default:
       return reason satisfies never;
   }

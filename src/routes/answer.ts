@@ -43,7 +43,11 @@ export function viewOf(
 /** Asks the flow and tells its answer. @throws what the flow throws before its first token */
 export async function respond(c: Context<AppEnv>, flow: Flow, asked: Asked): Promise<Response> {
   const { form, view } = asked;
-  const request = { ...asked.request, whole: !asked.stream, ...cachingOf(c.req.header("cache-control"), asked.deterministic) };
+  const request = {
+    ...asked.request,
+    whole: !asked.stream,
+    ...cachingOf(c.req.header("cache-control"), asked.deterministic),
+  };
   const reader = new AbortController(); // aborted when the answer's stream is cancelled
   const signal = AbortSignal.any([c.req.raw.signal, reader.signal]);
   const deps = await flow.chatDeps(c.env, c.req.raw);

@@ -88,11 +88,16 @@ export interface NewKey {
 
 export type NewKeyAnswer =
   | { readonly ok: true; readonly id: string; readonly secret: string }
-  | { readonly ok: false; readonly reason: "no_tenant" | "no_such_key" | "too_many_keys" };
+  | { readonly ok: false; readonly reason: "no_tenant" | "no_such_key" | "too_many_keys" | "key_expired" };
 
 export type ApplyAnswer =
-  | { readonly ok: true; readonly changed: boolean }
-  | { readonly ok: false; readonly reason: "too_many_keys" };
+  | {
+      readonly ok: true;
+      readonly changed: boolean;
+      /** Labels of declared keys that were revoked: they stay so. */
+      readonly revokedKeys: readonly string[];
+    }
+  | { readonly ok: false; readonly reason: "too_many_keys" | "key_expired" };
 
 export interface UsageView {
   readonly rows: readonly UsageRow[];
@@ -119,7 +124,7 @@ export interface TenantApi {
   apply(name: string, declaration: TenantDeclaration): Promise<ApplyAnswer>;
   /** Sets one budget's hard limit. @returns false when there is no such budget */
   setLimit(budget: string, limit: MicroUsd): Promise<boolean>;
-  /** Ends every access; records stay. @returns false when it was closed, or never there */
+  /** Ends every access, and revokes every key for good; records stay. @returns false when it was closed, or never there */
   close(): Promise<boolean>;
   /** What was cached for it until now is found no more. @returns the new epoch; null when there is no such tenant */
   purgeCache(): Promise<number | null>;

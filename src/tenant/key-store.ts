@@ -68,6 +68,16 @@ export function isValid({ revokedAt, expiresAt }: StoredKey, now: number): boole
   return revokedAt === null && (expiresAt === null || expiresAt > now);
 }
 
+/** A key as it is once it is revoked; one that was keeps its instant. */
+export function revoked(key: StoredKey, now: number): StoredKey {
+  return { ...key, revokedAt: key.revokedAt ?? now };
+}
+
+/** Whether a key is not stored yet. */
+export function isNew({ id }: StoredKey, stored: readonly StoredKey[]): boolean {
+  return !stored.some((key) => key.id === id);
+}
+
 /** A digest that no secret has: compared with where there is no key, so that every request compares as often. */
 const NOBODY = "0".repeat(64);
 
@@ -105,7 +115,7 @@ export function declaredChanges(
   const ids = new Set(wanted.map(({ id }) => id));
   const dropped = stored
     .filter((key) => key.declared && key.revokedAt === null && !ids.has(key.id))
-    .map((key): StoredKey => ({ ...key, revokedAt: now }));
+    .map((key) => revoked(key, now));
   return [...wanted, ...dropped].filter((key) => {
     const before = stored.find(({ id }) => id === key.id);
     return before === undefined || JSON.stringify(sorted(before)) !== JSON.stringify(sorted(key));

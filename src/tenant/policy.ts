@@ -10,9 +10,9 @@ const MAX_SOFT_LIMITS = 16;
 /** Deepest LLaMA: 126 layers. */
 const MAX_LAYER = 256;
 /** A billion dollars: sums of many stay exact integers. */
-const MAX_LIMIT_MICRO_USD = 1e15;
+export const MAX_LIMIT_MICRO_USD = 1e15;
 /** $1,000 per million tokens: times the longest request (16 choices of 128 Ki tokens), still an exact integer. */
-const MAX_PRICE = 1e9;
+export const MAX_PRICE = 1e9;
 /** Valid keys of one tenant: as many comparisons are made for every request. */
 export const MAX_KEYS = 64;
 /** Per minute: more than one object can take. */

@@ -19,7 +19,7 @@ import type {
   TenantView,
   UsageView,
 } from "./api.ts";
-import { declaredChanges, findKey, isValid, newKeyId, putKey, readKeys } from "./key-store.ts";
+import { declaredChanges, findKey, isNew, isValid, newKeyId, putKey, readKeys, revoked } from "./key-store.ts";
 import { newSecret, sha256 } from "./keys.ts";
 import { admit, leave } from "./ledger/admission.ts";
 import { costOf, renew, settle } from "./ledger/finish.ts";
@@ -107,15 +107,23 @@ export class TenantLedger extends DurableObject implements TenantApi {
     const answer = this.ctx.storage.transactionSync((): ApplyAnswer => {
       migrate(this.#sql);
       const before = readTenant(this.#sql);
-      const keys = readKeys(this.#sql);
+      const closed = before !== null && before.closedAt !== null;
+      const keys = closed ? readKeys(this.#sql).map((key) => revoked(key, now)) : readKeys(this.#sql);
       const changes = declaredChanges(keys, declared, now);
+      if (changes.some((key) => isNew(key, keys) && !isValid(key, now))) return { ok: false, reason: "key_expired" };
+      const revokedKeys = keys
+        .filter(
+          (key) => key.revokedAt !== null && declared.some(({ secretSha256 }) => secretSha256 === key.secretSha256),
+        )
+        .map(({ label }) => label);
       const same = before?.closedAt === null && JSON.stringify(before.policy) === JSON.stringify(policy);
-      if (same && changes.length === 0) return { ok: true, changed: false };
+      if (same && changes.length === 0) return { ok: true, changed: false, revokedKeys };
       const after = [...keys.filter(({ id }) => !changes.some((key) => key.id === id)), ...changes];
       if (after.filter((key) => isValid(key, now)).length > MAX_KEYS) return { ok: false, reason: "too_many_keys" };
       writeTenant(this.#sql, { name, policy, appliedAt: now, closedAt: null, cacheEpoch: before?.cacheEpoch ?? 0 });
+      if (closed) for (const key of keys) putKey(this.#sql, key);
       for (const key of changes) putKey(this.#sql, key);
-      return { ok: true, changed: true };
+      return { ok: true, changed: true, revokedKeys };
     });
     if (answer.ok && answer.changed) this.#memory.load();
     return answer;
@@ -136,7 +144,11 @@ export class TenantLedger extends DurableObject implements TenantApi {
   async close(): Promise<boolean> {
     const { tenant } = this.#memory;
     if (tenant?.row.closedAt !== null) return false;
-    writeTenant(this.#sql, { ...tenant.row, closedAt: Date.now() });
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      writeTenant(this.#sql, { ...tenant.row, closedAt: now });
+      for (const key of tenant.keys) putKey(this.#sql, revoked(key, now));
+    });
     this.#memory.load();
     return true;
   }
@@ -161,6 +173,7 @@ export class TenantLedger extends DurableObject implements TenantApi {
 
   async createKey({ label, limits, expiresAt, replaces }: NewKey): Promise<NewKeyAnswer> {
     if (this.#memory.tenant === null) return { ok: false, reason: "no_tenant" };
+    if (expiresAt !== null && expiresAt <= Date.now()) return { ok: false, reason: "key_expired" };
     const secret = newSecret();
     const secretSha256 = await sha256(secret);
     const old = replaces === null ? null : this.#memory.usableKey(replaces.id);

@@ -2,17 +2,16 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, type AdminClient } from "../../scripts/tenants/admin-client.ts";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import type { Declaration } from "../../src/api/admin-schemas.ts";
 import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
-import { startServer, type RunningServer } from "./support/server.ts";
+import { ADMIN_TOKEN, startServer, type RunningServer } from "./support/server.ts";
 
 let server: RunningServer;
 let admin: AdminClient;
 
 beforeAll(async () => {
   server = await startServer();
-  admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+  admin = adminClient(server.url, ADMIN_TOKEN);
 }, 200_000);
 afterAll(() => server?.stop());
 

@@ -11,7 +11,7 @@ import { readCatalogue } from "../../src/catalogue.ts";
 import { chat } from "../../src/chat.ts";
 import type { ChatDeps } from "../../src/chat-deps.ts";
 import { edgeJobSchema, type EdgeEvent } from "../../src/edge/job.ts";
-import { LOCAL_ADMIN_TOKEN, settings } from "../../src/env.ts";
+import { settings } from "../../src/env.ts";
 import { generationRequestSchema, type GenerationRequest, type TokenEvent } from "../../src/generation.ts";
 import { folderSource } from "../../src/model/node-source.ts";
 import { uniform } from "../../src/model/sampler.ts";
@@ -162,7 +162,7 @@ test(`${RUNTIME_REQUESTS} requests to the runtime`, async () => {
   const server = await startServer();
   try {
     const document = (await (await fetch(`${server.url}/openapi.json`)).json()) as ApiDocument;
-    const admin = LOCAL_ADMIN_TOKEN;
+    const admin = ADMIN_TOKEN; // the same in both
     const oracle = createOracle(document, [admin]); // the key is the playground's visitors', who are told it
     const statuses: number[] = [];
     // Short, and ended by the model soon even where a change to the body takes the limit away.

@@ -7,10 +7,9 @@ import { z } from "zod";
 import { build } from "../../scripts/build.ts";
 import { readRows } from "../../scripts/calibrate/rows.ts";
 import { adminClient } from "../../scripts/tenants/admin-client.ts";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import { routerSchema } from "../../src/policy/router.ts";
 import { flatPolicy } from "../worker/support/gateway.ts";
-import { DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
+import { ADMIN_TOKEN, DEMO_KEY, startServer, type RunningServer } from "./support/server.ts";
 
 const ROWS = 40;
 /** Of 40 answers: near-ties may flip; the golden tests bound their rate by token. */
@@ -33,7 +32,7 @@ beforeAll(async () => {
   }));
   writeFileSync(path, JSON.stringify({ ...router, cascades }));
   server = await startServer({ CHECKPOINT: checkpoint, HANDOFFS: "always" }); // reading anew may be the cheaper
-  const admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+  const admin = adminClient(server.url, ADMIN_TOKEN);
   await admin.apply("umbrella", { policy: flatPolicy(1e12), keys: [] });
   other = (await admin.createKey("umbrella", { label: "test" })).key;
 });

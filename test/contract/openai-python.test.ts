@@ -5,12 +5,11 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { adminClient, type AdminClient } from "../../scripts/tenants/admin-client.ts";
-import { LOCAL_ADMIN_TOKEN } from "../../src/env.ts";
 import type { Policy } from "../../src/tenant/policy.ts";
 import { KEY } from "../unit/api-flow.ts";
 import { budgetOf, UNLIMITED } from "../unit/memory-payer.ts";
 import { RETRY_AFTER_SECONDS, startFailingServer } from "./support/failing-server.ts";
-import { DEMO_KEY, startServer } from "./support/server.ts";
+import { ADMIN_TOKEN, DEMO_KEY, startServer } from "./support/server.ts";
 
 const REPOSITORY = join(import.meta.dirname, "..", "..");
 /** The virtual environment of gpu-backend/requirements.txt, or the one that is named. */
@@ -50,7 +49,7 @@ test.skipIf(missing)(
     const server = await startServer();
     try {
       await pytest("openai_python.py", { SORTIE_URL: server.url, SORTIE_KEY: DEMO_KEY });
-      const admin = adminClient(server.url, LOCAL_ADMIN_TOKEN);
+      const admin = adminClient(server.url, ADMIN_TOKEN);
       await pytest("openai_python_budget.py", {
         SORTIE_URL: server.url,
         SORTIE_BROKE_KEY: await freshKey(admin, "broke", budgetOf(1)),

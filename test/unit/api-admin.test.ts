@@ -42,7 +42,7 @@ function adminApp() {
   const acme: Partial<TenantApi> = {
     async apply(name: string, declaration: TenantDeclaration) {
       asked.push([name, declaration]);
-      return name === "full" ? { ok: false, reason: "too_many_keys" } : { ok: true, changed: true };
+      return name === "full" ? { ok: false, reason: "too_many_keys" } : { ok: true, changed: true, revokedKeys: [] };
     },
     async describe(): Promise<TenantView> {
       const key = {
@@ -112,12 +112,27 @@ describe("who may administer", () => {
     expect(await response.text()).toContain("The admin API is off");
   });
 
-  test("the token that everyone knows opens this computer alone", async () => {
+  test("the token that earlier versions shipped with opens nothing, whatever the Host", async () => {
     const env = { ...ENV, ADMIN_TOKEN: "local-development-only" };
-    const { send } = adminApp();
-    const ask = (host: string) => send("GET", `${host}/admin/v1/tenants`, undefined, "local-development-only", env);
-    expect((await ask("http://localhost:8787")).status).toBe(200);
-    expect((await ask("https://sortie.example")).status).toBe(401);
+    for (const host of ["http://localhost:8787", "https://sortie.example"]) {
+      const response = await adminApp().send("GET", `${host}/admin/v1/tenants`, undefined, env.ADMIN_TOKEN, env);
+      expect(response.status).toBe(401);
+      expect(await response.text()).toContain("The admin API is off");
+    }
+  });
+
+  test("an address that is wrong six times has to wait, even with the right token; others do not", async () => {
+    const { app } = scriptedApp();
+    const ask = (token: string, address: string) => {
+      const headers = { authorization: `Bearer ${token}`, "cf-connecting-ip": address };
+      return app.request("/admin/v1/nothing", { headers }, ENV);
+    };
+    for (let attempt = 0; attempt < 5; attempt++) expect((await ask("wrong", "2001:db8:1:2::a")).status).toBe(401);
+    const refused = await ask("wrong", "2001:db8:1:2::b"); // the same network
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "1"]);
+    expect((await ask(ADMIN_TOKEN, "2001:db8:1:2::c")).status).toBe(429);
+    expect((await ask(ADMIN_TOKEN, "2001:db8:1:3::a")).status).toBe(404);
+    expect((await ask("wrong", "192.0.2.7")).status).toBe(401);
   });
 
   test("an admin token is no API key", async () => {
@@ -151,7 +166,7 @@ describe("tenants", () => {
     const key = { secret_sha256: "ab".repeat(32), label: "web", expires_at: "2027-01-01T00:00:00Z" };
     const limits = { exits: null, budget_share: null, requests_per_minute: null };
     const applied = await send("PUT", "/admin/v1/tenants/beta", { policy: POLICY, keys: [{ ...key, limits }] });
-    expect(await applied.json()).toEqual({ name: "beta", changed: true });
+    expect(await applied.json()).toEqual({ name: "beta", changed: true, revoked_keys: [] });
     const declared = { secretSha256: key.secret_sha256, label: "web", expiresAt: Date.UTC(2027, 0), limits };
     expect(asked).toEqual([["beta", { policy: POLICY, keys: [declared] }]]);
     const list = await (await send("GET", "/admin/v1/tenants")).json();

@@ -2,7 +2,9 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { parseTenantsFile, readTenantsFile, tenantsFileSchema } from "../../scripts/tenants/file.ts";
-import { changeOf, describePlan } from "../../scripts/tenants/plan.ts";
+import { applyPlan, changeOf, describePlan, faultsOf, plan } from "../../scripts/tenants/plan.ts";
+import { printable } from "../../scripts/tenants/printable.ts";
+import type { AdminClient } from "../../scripts/tenants/admin-client.ts";
 import type { TenantBody } from "../../src/api/admin-schemas.ts";
 import { sha256 } from "../../src/tenant/keys.ts";
 import { DEFAULT_PRICES } from "../../src/tenant/pricing.ts";
@@ -83,8 +85,25 @@ describe("tenants.toml", () => {
     [
       "two budgets of one name",
       `[[tenants]]\nname = "a"${'\n[[tenants.budgets]]\nperiod = "day"\nlimit_usd = 1'.repeat(2)}`,
-      /names must differ/,
+      /t\.toml: tenant a: budgets: have one name twice/,
     ],
+    [
+      "a limit that is too large",
+      '[[tenants]]\nname = "a"\n[[tenants.budgets]]\nperiod = "day"\nlimit_usd = 1e12',
+      /t\.toml: tenant a: budgets\[0\]\.limit_usd: must be at most \$1,000,000,000$/,
+    ],
+    ...["expires_at = 2027-02-30T00:00:00Z", 'expires_at = "2027-02-30T00:00:00Z"', "expires_at = 2027-13-01"].map(
+      (line): [string, string, RegExp] => [
+        `the date of ${line}`,
+        `[[tenants]]\nname = "a" # 2027-02-31\n[[tenants.keys]]\nlabel = "b 2027-02-31"\nsecret_sha256 = "${DIGEST}"\n${line}`,
+        /2027-02-30 does not exist|expires_at|not TOML/,
+      ],
+    ),
+    ...["a\\u0007b", "a\\u202eb", "a\\u200bb", "a\\u0085b"].map((label): [string, string, RegExp] => [
+      `the label ${label}`,
+      `[[tenants]]\nname = "a"\n[[tenants.keys]]\nlabel = "${label}"\nsecret_sha256 = "${DIGEST}"`,
+      /t\.toml: tenant a: keys\[0\]\.label: must not have control characters/,
+    ]),
   ])("%s is refused with what is wrong", (_, text, complaint) => {
     expect(() => parseTenantsFile(text, "t.toml")).toThrow(complaint);
   });
@@ -107,6 +126,51 @@ describe("tenants.toml", () => {
   test("the published schema is that of the code: npm run -s tenants -- schema > docs/tenants.schema.json", () => {
     const published: unknown = JSON.parse(readFileSync("docs/tenants.schema.json", "utf8"));
     expect(published).toEqual(JSON.parse(JSON.stringify(z.toJSONSchema(tenantsFileSchema, { io: "input" }))));
+  });
+});
+
+describe("what the deployment would refuse", () => {
+  const EXITS = [3, 6, 9, 12];
+  const NOW = Date.UTC(2026, 10, 30);
+  const faults = (lines: string) => {
+    const declared = parseTenantsFile(`[[tenants]]\nname = "acme"\n${lines}`, "t.toml").get("acme")!;
+    return faultsOf(declared, null, EXITS, NOW);
+  };
+  const key = (more: string) => `[[tenants.keys]]\nlabel = "web"\nsecret_sha256 = "${DIGEST}"\n${more}`;
+  const day = (more: string) => `[[tenants.budgets]]\nperiod = "day"\nlimit_usd = 1\n${more}`;
+
+  test.each([
+    ["exits = [4]", "exits[0]: exit 4 does not exist; the model's exits are 3, 6, 9, 12"],
+    ["max_exit = 1", "max_exit: exit 1 does not exist; the model's exits are 3, 6, 9, 12"],
+    ["max_exit = 7", "max_exit: exit 7 does not exist; the model's exits are 3, 6, 9, 12"],
+    ["min_exit = 9\nmax_exit = 6", "min_exit: is deeper than max_exit (6), so no exit is left"],
+    ["exits = [3]\nmin_exit = 6", "exits: leave no exit between min_exit and max_exit"],
+    [
+      day("soft_limits = [{ share = 0.5, max_exit = 4 }]"),
+      /^budgets\[0\]\.soft_limits\[0\]\.max_exit: exit 4 does not/,
+    ],
+    ["[tenants.prices.exits.4]\ninput = 1\ncached_input = 1\noutput = 1", /^prices\.exits\.4: exit 4 does not exist/],
+    [key("max_exit = 5"), /^keys\[0\]\.max_exit: exit 5 does not exist/],
+    [`exits = [3]\n${key("exits = [6]")}`, /^keys\[0\]: the key and its tenant have no exit in common/],
+    [key("expires_at = 2026-01-01T00:00:00Z"), /^keys\[0\]\.expires_at: it is past/],
+  ])("%s", (lines, fault) => {
+    expect(faults(lines)).toEqual([typeof fault === "string" ? fault : expect.stringMatching(fault)]);
+  });
+
+  test("nothing of what can be served", () => {
+    expect(faults(`exits = [3, 12]\nmin_exit = 3\n${day("soft_limits = [{ share = 0.5, max_exit = 3 }]")}`)).toEqual(
+      [],
+    );
+  });
+
+  test("a known key may expire and stay in the file", () => {
+    const declared = parseTenantsFile(FILE, "t.toml").get("acme")!;
+    const keys = [{ secret_sha256_prefix: DIGEST.slice(0, 8) }];
+    expect(faultsOf(declared, { keys } as TenantBody, EXITS, Date.UTC(2028, 0))).toEqual([]);
+  });
+
+  test("a terminal is shown no control characters", () => {
+    expect(printable("a\u001b[31m\nb\u202e\ud800")).toBe("a\\u{1b}[31m\nb\\u{202e}\\u{d800}");
   });
 });
 
@@ -157,5 +221,26 @@ describe("the plan", () => {
   test("a tenant that is new, or closed", () => {
     expect(changeOf("acme", declared, null).kind).toBe("create");
     expect(changeOf("acme", declared, { ...deployed, closed_at: "2026-01-01T00:00:00.000Z" }).kind).toBe("reopen");
+  });
+
+  test("closings come first, loudest, and only when they are asked for", async () => {
+    const closed: string[] = [];
+    const client = {
+      exits: async () => [3, 6, 9, 12],
+      list: async () => ["acme", "gone"],
+      show: async (name: string) => ({ ...deployed, name }),
+      apply: async (name: string) => ({ name, changed: false, revoked_keys: ["web"] }),
+      close: async (name: string) => void closed.push(name),
+    } as unknown as AdminClient;
+    const declarations = new Map([["acme", declared]]);
+    const changes = await plan(client, declarations, "t.toml");
+    expect(describePlan(changes)).toMatch(/^CLOSES gone: not in the file\.\n\n- gone \(close\)/);
+    expect(await applyPlan(client, declarations, changes, false)).toEqual([
+      "Not closed: gone. Close what is not in the file with --close-missing.",
+      expect.stringContaining('acme: the keys "web" were revoked and stay so'),
+    ]);
+    expect(closed).toEqual([]);
+    await applyPlan(client, declarations, changes, true);
+    expect(closed).toEqual(["gone"]);
   });
 });

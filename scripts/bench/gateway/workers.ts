@@ -1,4 +1,5 @@
 /** The built Worker and the probe beside it, in one workerd, each on a socket of its own: no development proxy between. */
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,11 +13,13 @@ const CONFIG = "wrangler.toml";
 const PROBE_CONFIG = "scripts/bench/gateway/probe/wrangler.toml";
 /** The runtime's program, as the system names it. */
 const RUNTIME = "workerd";
+const TOKEN_BYTES = 24;
 
 export interface Workers {
   /** `http://127.0.0.1:PORT` of the built Worker. */
   readonly sortie: string;
   readonly probe: string;
+  readonly adminToken: string;
   /** Of workerd; null when it is not known. */
   readonly pid: number | null;
   stop(): Promise<void>;
@@ -36,6 +39,7 @@ export async function startWorkers(
 ): Promise<Workers> {
   const state = mkdtempSync(join(storage, "sortie-bench-"));
   process.once("exit", () => rmSync(state, { recursive: true, force: true })); // however the benchmark ends
+  const adminToken = randomBytes(TOKEN_BYTES).toString("hex");
   const others = childrenRunning(RUNTIME);
   const sortie = await workerOptions(CONFIG, "sortie");
   const probe = await workerOptions(PROBE_CONFIG, "probe");
@@ -52,7 +56,7 @@ export async function startWorkers(
     workers: [
       {
         ...withoutAssets,
-        bindings: { ...sortie.bindings, ...variables },
+        bindings: { ...sortie.bindings, ADMIN_TOKEN: adminToken, ...variables },
         serviceBindings: { ASSETS: async ({ url }) => new Response(await bundleFile(bundle, url)) },
       },
       {
@@ -70,6 +74,7 @@ export async function startWorkers(
   return {
     sortie: await address("sortie"),
     probe: await address("probe"),
+    adminToken,
     pid: childrenRunning(RUNTIME).find((id) => !others.includes(id)) ?? null,
     stop: () => miniflare.dispose(),
   };

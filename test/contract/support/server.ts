@@ -17,6 +17,9 @@ const LOG_TIMEOUT_MS = 10_000;
 /** The key of `npm run dev`, as the README names it. */
 export const DEMO_KEY = "sk-sortie-demo-local";
 
+/** Its admin token. */
+export const ADMIN_TOKEN = "a-token-for-tests-only";
+
 export interface RunningServer {
   /** `http://localhost:PORT` */
   readonly url: string;
@@ -45,7 +48,7 @@ export async function startServer(
   const port = await freePort();
   const state = await mkdtemp(join(tmpdir(), "sortie-state-"));
   const child = spawn("npm", ["run", "dev", "--", "--verbose", "--state", state, ...options], {
-    env: { ...process.env, ...extra, PORT: String(port) },
+    env: { ...process.env, ADMIN_TOKEN, ...extra, PORT: String(port) },
     detached: true, // a group of its own, so that Ctrl-C reaches it and not us
     stdio: ["ignore", "pipe", "pipe"],
   });
