@@ -36,7 +36,7 @@ def url() -> Iterator[str]:
 def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
     from ray import serve
 
-    from sortie.origin.signing import sign_request
+    from sortie.origin.signing import BOOT_HEADER, sign_request
 
     status = serve.status().applications["default"].deployments["Replica"]
     assert status.replica_states == {"RUNNING": 2}
@@ -57,7 +57,9 @@ def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
     )
     assert streamed.text.endswith("data: [DONE]\n\n")
 
-    headers = sign_request(SECRET.encode(), "GET", "/v1/info", b"")
+    unknown = sign_request(SECRET.encode(), "GET", "/v1/info", b"", "")
+    boot = httpx.get(f"{url}/v1/info", headers=unknown, timeout=60).headers[BOOT_HEADER]
+    headers = sign_request(SECRET.encode(), "GET", "/v1/info", b"", boot)
     answers = [httpx.get(f"{url}/v1/info", headers=headers, timeout=60) for _ in range(6)]
     assert [a.status_code for a in answers] == [200, 401, 401, 401, 401, 401]
     assert json.loads(answers[1].text)["error"]["code"] == "signature_replayed"
@@ -65,7 +67,10 @@ def test_two_replicas_answer_and_share_their_nonces(url: str) -> None:
 
 def test_a_conversation_meets_its_blocks_again(url: str) -> None:
     """Six prompts asked four times each: whatever replica has one, the same has it again."""
-    from sortie.origin.signing import sign_request
+    from sortie.origin.signing import BOOT_HEADER, sign_request
+
+    unknown = sign_request(SECRET.encode(), "GET", "/v1/info", b"", "")
+    boot = httpx.get(f"{url}/v1/info", headers=unknown, timeout=60).headers[BOOT_HEADER]
 
     def cached(number: int) -> int:
         request = {
@@ -78,7 +83,7 @@ def test_a_conversation_meets_its_blocks_again(url: str) -> None:
             "cache": {"scope": "acme/0", "shared_tokens": 0},
         }
         body = json.dumps(request).encode()
-        headers = sign_request(SECRET.encode(), "POST", "/v1/generate", body)
+        headers = sign_request(SECRET.encode(), "POST", "/v1/generate", body, boot)
         headers |= {"content-type": "application/json", "x-session-id": str(number)}
         answer = httpx.post(f"{url}/v1/generate", content=body, headers=headers, timeout=60)
         end = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))

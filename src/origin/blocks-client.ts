@@ -1,6 +1,7 @@
 /** `GET /v1/blocks` from the other side: a signed question, and a body that is believed only when it is signed, too. */
 import { BLOCKS_PATH, MAX_BLOCKS, MAX_BODY_BYTES } from "./protocol.ts";
-import { importSecret, NONCE_HEADER, signRequest, verifyAnswer } from "./signing.ts";
+import { signedFetch } from "./signed-fetch.ts";
+import { importSecret, NONCE_HEADER, verifyAnswer } from "./signing.ts";
 
 /** Milliseconds for the whole answer: beyond, computing is faster. */
 const TIMEOUT_MS = 2_000;
@@ -32,20 +33,23 @@ export async function askBlocks(
   for (const name of names.slice(0, MAX_BLOCKS)) query.append("block", name);
   const path = `${BLOCKS_PATH}?${query.toString()}`;
   const key = await importSecret(options.secret);
-  const headers = await signRequest(key, "GET", path, new Uint8Array(0));
   const send = options.fetch ?? ((input, init) => fetch(input, init));
-  const response = await send(new URL(path, options.url).href, {
-    headers: held === null ? headers : { ...headers, "if-none-match": `"${held}"` },
-    redirect: "manual",
-    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-  });
+  const base = new URL(options.url);
+  const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const { response, signed } = await signedFetch(key, base.href, "GET", path, new Uint8Array(0), (own) =>
+    send(new URL(path, base).href, {
+      headers: held === null ? own : { ...own, "if-none-match": `"${held}"` },
+      redirect: "manual",
+      signal: until,
+    }),
+  );
   if (response.status === 304 || response.status === 404) {
     await response.body?.cancel();
     return null;
   }
   if (response.status !== 200 || response.body === null) throw new Error(`the origin answered ${response.status}`);
   const body = await bounded(response);
-  if (await verifyAnswer(key, headers[NONCE_HEADER] ?? "", response.headers, body)) return body;
+  if (await verifyAnswer(key, signed[NONCE_HEADER] ?? "", response.headers, body)) return body;
   throw new Error("the origin's blocks are not signed by it");
 }
 

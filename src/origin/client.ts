@@ -23,7 +23,8 @@ import {
   SESSION_HEADER,
   SSE_TYPE,
 } from "./protocol.ts";
-import { importSecret, signRequest, utf8 } from "./signing.ts";
+import { signedFetch } from "./signed-fetch.ts";
+import { importSecret, utf8 } from "./signing.ts";
 import { TokenStream } from "./token-stream.ts";
 import {
   decideTransfer,
@@ -113,22 +114,22 @@ export function createOriginClient(options: OriginClientOptions): OriginClient {
   ): Promise<Response> {
     call.expectWithin(timeouts.connectMs, "an answer");
     const parent = options.traceparent?.() ?? null;
-    const signed = await signRequest(await key, method, path, body);
     const headers = {
       ...more,
-      ...signed,
       ...(parent !== null && { traceparent: parent }),
       ...(options.fingerprint !== undefined && { [FINGERPRINT_HEADER]: options.fingerprint }),
     };
-    const response = await call.race(
-      send(new URL(path, base).href, {
-        method,
-        headers,
-        ...(method === "POST" ? { body } : {}),
-        redirect: "manual",
-        signal: call.signal,
-      }),
-      "unreachable",
+    const { response } = await signedFetch(await key, base.href, method, path, body, (signed) =>
+      call.race(
+        send(new URL(path, base).href, {
+          method,
+          headers: { ...headers, ...signed },
+          ...(method === "POST" ? { body } : {}),
+          redirect: "manual",
+          signal: call.signal,
+        }),
+        "unreachable",
+      ),
     );
     if (response.status !== 200) throw refusal(response, await readBounded(call, response));
     return response;

@@ -7,7 +7,7 @@
  *                         `x-sortie-fingerprint` names the checkpoint that is meant: another one refuses (404)
  *   GET  /v1/blocks     signed → sealed blocks of the prefix cache, signed (docs/protocol.md)
  *   GET  /v1/info       signed → `originInfoSchema`
- *   GET  /metrics       signed → Prometheus text; the three `METRIC_…` below are part of the protocol
+ *   GET  /metrics       with the bearer token METRICS_TOKEN (404 where none is set) → Prometheus text; the three `METRIC_…` below are part of the protocol
  *   GET  /healthz       open   → 200 `{"status":"ok"}`, 503 `{"status":"draining"}`
  *
  * Refusals have OpenAI's error form; their codes are `REFUSAL_CODES`. Signing is in signing.ts.
@@ -137,6 +137,8 @@ export const REFUSAL_CODES = [
   "signature_invalid",
   "signature_stale",
   "signature_replayed",
+  "signature_boot_mismatch",
+  "metrics_token_invalid",
   "request_invalid",
   "checkpoint_mismatch",
   "exit_unknown",

@@ -21,7 +21,7 @@ import { answerBlocks } from "./server-blocks.ts";
 import type { Metrics, Outcome } from "./server-metrics.ts";
 import type { AnswerTrace } from "./server-tracing.ts";
 import type { RequestQueue } from "./server-queue.ts";
-import { type Accepted, readGenerate, readSigned, refuse } from "./server-requests.ts";
+import { type Accepted, readGenerate, readSigned, refuse, requireMetricsToken } from "./server-requests.ts";
 import type { NonceStore } from "./signing.ts";
 
 /** The engine as the routes need it. */
@@ -39,6 +39,8 @@ export interface OriginDeps {
   readonly engine: OriginEngine;
   readonly key: CryptoKey;
   readonly nonces: NonceStore;
+  /** Opens /metrics; null: it is off. */
+  readonly metricsToken: string | null;
   readonly queue: RequestQueue;
   readonly metrics: Metrics;
   /** True once the server ends: nothing new is taken. */
@@ -53,7 +55,7 @@ export interface OriginDeps {
 }
 
 export function createOriginApp(deps: OriginDeps): Hono {
-  const { engine, key, nonces, queue, metrics, draining, log } = deps;
+  const { engine, key, nonces, metricsToken, queue, metrics, draining, log } = deps;
   const app = new Hono();
 
   app.get(HEALTH_PATH, (c) => (draining() ? c.json({ status: "draining" }, 503) : c.json({ status: "ok" })));
@@ -71,7 +73,7 @@ export function createOriginApp(deps: OriginDeps): Hono {
   });
 
   app.get(METRICS_PATH, async (c) => {
-    await readSigned(c.req.raw, key, nonces);
+    await requireMetricsToken(c.req.raw, metricsToken);
     return c.text(metrics.render(await engine.cacheState()), 200, { "content-type": "text/plain; version=0.0.4" });
   });
 

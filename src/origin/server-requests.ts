@@ -13,7 +13,8 @@ import {
   requestBoundsError,
   SAFETENSORS_TYPE,
 } from "./protocol.ts";
-import { bodyDigest, type NonceStore, verifySignature } from "./signing.ts";
+import { bearerKey, sameDigest } from "../tenant/keys.ts";
+import { bodyDigest, BOOT_HEADER, type NonceStore, utf8, verifySignature } from "./signing.ts";
 
 /** Seconds after which a refused client may ask again: about one short answer. */
 const RETRY_AFTER_SECONDS = 2;
@@ -23,6 +24,7 @@ const SIGNATURE_MESSAGES = {
   signature_invalid: "The signature does not fit the request.",
   signature_stale: "The signature is too old, or from the future.",
   signature_replayed: "The request was received before.",
+  signature_boot_mismatch: "The signature is for another start of this origin.",
 } as const;
 
 /** A refusal of this protocol. */
@@ -37,6 +39,14 @@ export function refuse(
   return new ApiError(message, { status, type, code, param, headers });
 }
 
+/** Prometheus cannot sign: it sends a token. @throws {ApiError} 401; 404 where no token is set */
+export async function requireMetricsToken(request: Request, token: string | null): Promise<void> {
+  if (token === null) throw refuse(404, "not_found", "There are no metrics here: METRICS_TOKEN is not set.");
+  const presented = bearerKey(request.headers.get("authorization") ?? undefined) ?? "";
+  if (sameDigest(await bodyDigest(utf8(presented)), await bodyDigest(utf8(token)))) return;
+  throw refuse(401, "metrics_token_invalid", "Send METRICS_TOKEN in the Authorization header, as a bearer token.");
+}
+
 /** Reads a request's body once its headers are proven. @throws {ApiError} 401, 413, 503 */
 export async function readSigned(
   request: Request,
@@ -48,7 +58,9 @@ export async function readSigned(
   const verdict = await verifySignature(key, { method, path: pathname + search, headers }, nonces, Date.now());
   if (!verdict.ok) {
     if (verdict.code === "origin_overloaded") throw refuse(503, verdict.code, "Too many requests.");
-    throw refuse(401, verdict.code, SIGNATURE_MESSAGES[verdict.code]);
+    const refusal = refuse(401, verdict.code, SIGNATURE_MESSAGES[verdict.code]);
+    if (verdict.code !== "signature_boot_mismatch") throw refusal;
+    throw new ApiError(refusal.message, { ...refusal, headers: { [BOOT_HEADER]: nonces.boot } });
   }
   const body = await readBounded(request);
   if ((await bodyDigest(body)) !== verdict.digest) {

@@ -3,13 +3,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { STATE_DTYPES, type StateDtype } from "../state-dtype.ts";
+import { defaultCacheMb, usableMemory } from "./cache-size.ts";
 
 /** Answers interleaved at once: with more, each token waits for all others. */
 const DEFAULT_ACTIVE = "8";
 /** Requests waiting: four rounds, what a client's patience of 30 s covers. */
 const DEFAULT_QUEUE = "32";
-/** Megabytes of blocks: the prompts of some hundred conversations at SmolLM2-135M's shape. */
-const DEFAULT_CACHE_MB = "512";
 /** Seconds after which a block is computed anew. */
 const CACHE_TTL_SECONDS = 3_600;
 /** Characters of ORIGIN_SECRET: 16 random characters are beyond guessing. */
@@ -17,15 +16,16 @@ const MIN_SECRET_LENGTH = 16;
 
 export const HELP = `ORIGIN_SECRET=… node src/origin/server.ts [options]
 
-Serves the exits of a bundle by the protocol sortie-origin/1. Every request but /healthz must be signed with
-ORIGIN_SECRET (at least ${MIN_SECRET_LENGTH} characters). SIGTERM and Ctrl-C let answers under way finish first.
+Serves the exits of a bundle by the protocol sortie-origin/1. Requests must be signed with ORIGIN_SECRET (at least
+${MIN_SECRET_LENGTH} characters); /healthz is open. With METRICS_TOKEN set (as long), Prometheus may read /metrics by
+sending it as a bearer token. SIGTERM and Ctrl-C let answers under way finish first.
 
   --bundle DIR   folder of bundle.json (default build/bundle; \`npm run build\` makes it)
   --host HOST    address to listen on (default 127.0.0.1)
   --port PORT    default 8788; 0 takes a free one and the ready line names it
   --active N     answers computed at once (default ${DEFAULT_ACTIVE})
   --queue N      requests that may wait, beyond that 503 (default ${DEFAULT_QUEUE})
-  --cache-mb N   megabytes for prompts that were read before (default ${DEFAULT_CACHE_MB}); 0: none
+  --cache-mb N   megabytes for prompts that were read before (default: an eighth of the memory, here ${defaultCacheMb(usableMemory())}); 0: none
   --cache-dtype  how those are kept, and given to the edge: F32 (default, exact), F16, or I8: keys and values as integers
   --threads N    threads of one operator (default: one a core)
   --help         this text`;
@@ -41,13 +41,16 @@ export interface ServerSettings {
   /** null: no prefix cache. */
   readonly cache: { readonly maxBytes: number; readonly ttlMs: number; readonly dtype: StateDtype } | null;
   readonly secret: string;
+  /** null: /metrics is off. */
+  readonly metricsToken: string | null;
 }
 
 /** A mistake of whoever starts the server: shown without a stack. */
 export class UsageError extends Error {}
 
 /** @returns null when help is asked for. @throws {UsageError} */
-export function readSettings(args: string[], secret: string | undefined): ServerSettings | null {
+export function readSettings(args: string[], environment: NodeJS.ProcessEnv): ServerSettings | null {
+  const { ORIGIN_SECRET: secret, METRICS_TOKEN: metricsToken = "" } = environment;
   const string = { type: "string" } as const;
   const { values } = parse(args, {
     bundle: { ...string, default: "build/bundle" },
@@ -55,7 +58,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     port: { ...string, default: "8788" },
     active: { ...string, default: DEFAULT_ACTIVE },
     queue: { ...string, default: DEFAULT_QUEUE },
-    "cache-mb": { ...string, default: DEFAULT_CACHE_MB },
+    "cache-mb": { ...string, default: String(defaultCacheMb(usableMemory())) },
     "cache-dtype": { ...string, default: STATE_DTYPES[0] },
     threads: string,
     help: { type: "boolean", default: false },
@@ -66,6 +69,9 @@ export function readSettings(args: string[], secret: string | undefined): Server
       `ORIGIN_SECRET must hold the secret shared with the Worker, ${MIN_SECRET_LENGTH} characters or more.`,
     );
   }
+  if (metricsToken !== "" && metricsToken.length < MIN_SECRET_LENGTH) {
+    throw new UsageError(`METRICS_TOKEN must have ${MIN_SECRET_LENGTH} characters or more.`);
+  }
   const settings = {
     bundle: values.bundle,
     host: values.host,
@@ -75,6 +81,7 @@ export function readSettings(args: string[], secret: string | undefined): Server
     threads: values.threads === undefined ? null : integer("threads", values.threads, 1, 1_024),
     cache: cacheOf(integer("cache-mb", values["cache-mb"], 0, 1_048_576), values["cache-dtype"]),
     secret,
+    metricsToken: metricsToken === "" ? null : metricsToken,
   };
   if (!existsSync(join(values.bundle, "bundle.json"))) {
     throw new UsageError(

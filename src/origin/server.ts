@@ -24,7 +24,7 @@ const CLOSE_MS = 2_000;
 const SWEEP_MS = 20;
 
 try {
-  const settings = readSettings(process.argv.slice(2), process.env["ORIGIN_SECRET"]);
+  const settings = readSettings(process.argv.slice(2), process.env);
   if (settings === null) console.log(HELP);
   else await start(settings);
 } catch (error) {
@@ -44,6 +44,7 @@ async function start(settings: ServerSettings): Promise<void> {
     engine,
     key: await importSecret(settings.secret),
     nonces: new NonceStore(),
+    metricsToken: settings.metricsToken,
     queue,
     metrics: new Metrics(queue),
     draining: () => drainingSince !== null,

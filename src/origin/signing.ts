@@ -4,8 +4,12 @@
  *   x-sortie-timestamp       milliseconds since 1970, decimal
  *   x-sortie-nonce           128 random bits, lower-case hex, never used twice
  *   x-sortie-content-sha256  SHA-256 of the body (of nothing for GET), lower-case hex
- *   x-sortie-signature       HMAC over the lines `sortie-origin/1`, method, path with query, timestamp, nonce, digest
+ *   x-sortie-boot            the start of the origin that is meant, as it names itself; empty while it is not known
+ *   x-sortie-signature       HMAC over the lines `sortie-origin/1`, method, path with query, timestamp, nonce, digest, boot
  *                            joined by "\n"; lower-case hex
+ *
+ * An origin remembers nonces in memory. A signature therefore names the start that remembers: after a restart, or at
+ * another replica, it is refused with that one's own name (`signature_boot_mismatch`), and the client signs anew.
  *
  * The digest is a header so that a receiver can refuse before it reads the body; it then compares it with the body.
  */
@@ -16,6 +20,8 @@ export const TIMESTAMP_HEADER = "x-sortie-timestamp";
 export const NONCE_HEADER = "x-sortie-nonce";
 export const DIGEST_HEADER = "x-sortie-content-sha256";
 export const SIGNATURE_HEADER = "x-sortie-signature";
+/** Of a request: the start that it is for. Of a refusal: the start that refuses. */
+export const BOOT_HEADER = "x-sortie-boot";
 
 /** Milliseconds a signature is good for, either way: clock skew and a slow upload. */
 export const REPLAY_WINDOW_MS = 60_000;
@@ -24,6 +30,8 @@ export const MAX_NONCES = 100_000;
 /** Bytes of a nonce: 128 bits never collide. */
 const NONCE_BYTES = 16;
 const HEX = { nonce: /^[0-9a-f]{32}$/, digest: /^[0-9a-f]{64}$/ };
+/** What an origin may call its start. */
+export const BOOT = /^[0-9a-f]{32}$/;
 const TIMESTAMP = /^[0-9]{1,15}$/;
 
 /** @returns the key of `signRequest` and `verifySignature`. @throws {TypeError} when the secret is empty. */
@@ -33,21 +41,23 @@ export function importSecret(secret: string): Promise<CryptoKey> {
   return crypto.subtle.importKey("raw", utf8(secret), algorithm, false, ["sign", "verify"]);
 }
 
-/** @returns the four headers of a request. `path` is the URL's path and query. */
+/** @returns the five headers of a request. `path` is the URL's path and query. @param boot empty: not known yet */
 export async function signRequest(
   key: CryptoKey,
   method: string,
   path: string,
   body: Uint8Array<ArrayBuffer>,
+  boot: string,
 ): Promise<Record<string, string>> {
   const timestamp = String(Date.now());
   const nonce = toHex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
   const digest = await bodyDigest(body);
-  const signature = await crypto.subtle.sign("HMAC", key, signedText(method, path, timestamp, nonce, digest));
+  const signature = await crypto.subtle.sign("HMAC", key, signedText(method, path, timestamp, nonce, digest, boot));
   return {
     [TIMESTAMP_HEADER]: timestamp,
     [NONCE_HEADER]: nonce,
     [DIGEST_HEADER]: digest,
+    [BOOT_HEADER]: boot,
     [SIGNATURE_HEADER]: toHex(new Uint8Array(signature)),
   };
 }
@@ -81,13 +91,16 @@ export async function bodyDigest(body: Uint8Array<ArrayBuffer>): Promise<string>
   return toHex(await sha256(body));
 }
 
-/** The nonces seen inside the window. Full means refused: forgetting one would let it be replayed. */
+/** The nonces seen since a start, inside the window. Full means refused: forgetting one would let it be replayed. */
 export class NonceStore {
+  /** Names this start: signatures are for one that remembers. */
+  readonly boot: string;
   /** Nonce → millisecond after which its timestamp is stale anyway. */
   readonly #expiry = new Map<string, number>();
   readonly #capacity: number;
 
-  constructor(capacity = MAX_NONCES) {
+  constructor(capacity = MAX_NONCES, boot = toHex(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)))) {
+    this.boot = boot;
     this.#capacity = capacity;
   }
 
@@ -125,18 +138,21 @@ export async function verifySignature(
   const timestamp = request.headers.get(TIMESTAMP_HEADER);
   const nonce = request.headers.get(NONCE_HEADER);
   const digest = request.headers.get(DIGEST_HEADER);
+  const boot = request.headers.get(BOOT_HEADER);
   const signature = request.headers.get(SIGNATURE_HEADER);
-  if (timestamp === null || nonce === null || digest === null || signature === null) {
+  if (timestamp === null || nonce === null || digest === null || boot === null || signature === null) {
     return { ok: false, code: "signature_missing" };
   }
   const wellFormed = TIMESTAMP.test(timestamp) && HEX.nonce.test(nonce) && HEX.digest.test(digest);
-  if (!wellFormed || !HEX.digest.test(signature)) return { ok: false, code: "signature_invalid" };
-  const text = signedText(request.method, request.path, timestamp, nonce, digest);
+  if (!wellFormed || !HEX.digest.test(signature) || (boot !== "" && !BOOT.test(boot)))
+    return { ok: false, code: "signature_invalid" };
+  const text = signedText(request.method, request.path, timestamp, nonce, digest, boot);
   if (!(await crypto.subtle.verify("HMAC", key, fromHex(signature), text))) {
     return { ok: false, code: "signature_invalid" };
   }
   const sentAt = Number(timestamp);
   if (Math.abs(now - sentAt) > REPLAY_WINDOW_MS) return { ok: false, code: "signature_stale" };
+  if (boot !== nonces.boot) return { ok: false, code: "signature_boot_mismatch" };
   const added = nonces.add(nonce, sentAt + REPLAY_WINDOW_MS, now);
   if (added === "seen") return { ok: false, code: "signature_replayed" };
   if (added === "full") return { ok: false, code: "origin_overloaded" };
@@ -149,8 +165,9 @@ function signedText(
   timestamp: string,
   nonce: string,
   digest: string,
+  boot: string,
 ): Uint8Array<ArrayBuffer> {
-  return utf8([ORIGIN_PROTOCOL, method, path, timestamp, nonce, digest].join("\n"));
+  return utf8([ORIGIN_PROTOCOL, method, path, timestamp, nonce, digest, boot].join("\n"));
 }
 
 /** UTF-8 of a text. An encoder never hands out shared memory, though its type cannot say so. */

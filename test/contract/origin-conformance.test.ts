@@ -299,9 +299,36 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
 
     it("is asked of everything but health", async () => {
       expect(await unsigned({})).toEqual([401, "signature_missing"]);
-      for (const path of ["/v1/info", "/metrics"]) {
-        expect(await refusal(fetch(origin.url + path))).toEqual([401, "signature_missing"]);
+      expect(await refusal(fetch(`${origin.url}/v1/info`))).toEqual([401, "signature_missing"]);
+    });
+
+    it("is not what opens the metrics: Prometheus sends a token", async () => {
+      const metrics = (headers: Record<string, string>) => fetch(`${origin.url}/metrics`, { headers });
+      const invalid = [401, "metrics_token_invalid"];
+      expect(await refusal(metrics({}))).toEqual(invalid);
+      expect(await refusal(metrics({ authorization: "Bearer wrong" }))).toEqual(invalid);
+      expect(await refusal(metrics(origin.sign("GET", "/metrics", new Uint8Array(0))))).toEqual(invalid);
+      const open = await metrics({ authorization: `Bearer ${origin.secret}` });
+      expect([open.status, await open.text()]).toEqual([200, expect.stringContaining("sortie_origin_")]);
+    });
+
+    it("is for one start of the origin, which it names to those who do not know it", async () => {
+      const boot = await origin.learnBoot();
+      expect(boot).toMatch(/^[0-9a-f]{32}$/);
+      const body = json(asking());
+      for (const other of ["", "0".repeat(32)]) {
+        const headers = {
+          "content-type": "application/json",
+          ...origin.sign("POST", "/v1/generate", body, { boot: other }),
+        };
+        const refused = await fetch(`${origin.url}/v1/generate`, { method: "POST", headers, body });
+        expect(refused.headers.get("x-sortie-boot")).toBe(boot);
+        expect(await refusal(Promise.resolve(refused))).toEqual([401, "signature_boot_mismatch"]);
       }
+      expect(await unsigned(origin.sign("POST", "/v1/generate", body, { boot: "no hexadecimal" }))).toEqual([
+        401,
+        "signature_invalid",
+      ]);
     });
 
     it("must fit path, body and secret", async () => {

@@ -27,7 +27,7 @@ export interface OriginKind {
 }
 
 /**
- * The servers to test: one that runs (SORTIE_ORIGIN_URL, ORIGIN_SECRET), or one to be started (SORTIE_ORIGIN_COMMAND:
+ * The servers to test: one that runs (SORTIE_ORIGIN_URL, ORIGIN_SECRET, and METRICS_TOKEN the same), or one to be started (SORTIE_ORIGIN_COMMAND:
  * must print `ready on http://…` and read ORIGIN_SECRET), or Sortie's own two.
  */
 export function originsUnderTest(): OriginKind[] {
@@ -51,6 +51,8 @@ export class OriginUnderTest {
   readonly secret: string;
   /** null when the suite did not start it: then it cannot end it either. */
   readonly process: ChildProcess | null;
+  /** The origin's start, as it has named it. */
+  boot = "";
 
   private constructor(url: string, secret: string, process: ChildProcess | null) {
     this.url = url;
@@ -58,8 +60,13 @@ export class OriginUnderTest {
     this.process = process;
   }
 
-  static running(url: string, secret: string): OriginUnderTest {
-    return new OriginUnderTest(url, secret, null);
+  static running(url: string, secret: string): Promise<OriginUnderTest> {
+    return new OriginUnderTest(url, secret, null).#ready();
+  }
+
+  async #ready(): Promise<this> {
+    await this.learnBoot();
+    return this;
   }
 
   /** @param nodeOptions for Node itself */
@@ -74,9 +81,9 @@ export class OriginUnderTest {
     more: NodeJS.ProcessEnv = {},
   ): Promise<OriginUnderTest> {
     const secret = randomBytes(32).toString("hex");
-    const env = { ...process.env, ...more, ORIGIN_SECRET: secret };
+    const env = { ...process.env, ...more, ORIGIN_SECRET: secret, METRICS_TOKEN: secret };
     const child = spawn(program!, options, { cwd, env, stdio: ["ignore", "pipe", "inherit"] });
-    return new OriginUnderTest(await readyUrl(child), secret, child);
+    return new OriginUnderTest(await readyUrl(child), secret, child).#ready();
   }
 
   /** The GPU origin on the CPU, one thread: what stands beside it has the other cores. */
@@ -93,12 +100,25 @@ export class OriginUnderTest {
     await exited;
   }
 
-  /** The four headers of DESIGN section 7's signature; `change` spoils them. */
-  sign(method: string, path: string, body: Uint8Array, change: { timestamp?: number; secret?: string } = {}) {
+  /** The start that the origin names to those who do not know it. */
+  async learnBoot(): Promise<string> {
+    this.boot = "";
+    this.boot = (await this.get("/v1/info")).headers.get("x-sortie-boot") ?? "";
+    return this.boot;
+  }
+
+  /** The five headers of a signature; `change` spoils them. */
+  sign(
+    method: string,
+    path: string,
+    body: Uint8Array,
+    change: Partial<Record<"secret" | "boot", string>> & { timestamp?: number } = {},
+  ) {
+    const boot = change.boot ?? this.boot;
     const timestamp = String(change.timestamp ?? Date.now());
     const nonce = randomBytes(16).toString("hex");
     const digest = createHash("sha256").update(body).digest("hex");
-    const text = ["sortie-origin/1", method, path, timestamp, nonce, digest].join("\n");
+    const text = ["sortie-origin/1", method, path, timestamp, nonce, digest, boot].join("\n");
     const signature = createHmac("sha256", change.secret ?? this.secret)
       .update(text)
       .digest("hex");
@@ -106,6 +126,7 @@ export class OriginUnderTest {
       "x-sortie-timestamp": timestamp,
       "x-sortie-nonce": nonce,
       "x-sortie-content-sha256": digest,
+      "x-sortie-boot": boot,
       "x-sortie-signature": signature,
     };
   }
@@ -127,7 +148,8 @@ export class OriginUnderTest {
 
   /** Sum of a metric over its labels. */
   async metric(name: string): Promise<number> {
-    const text = await (await this.get("/metrics")).text();
+    const headers = { authorization: `Bearer ${this.secret}` };
+    const text = await (await fetch(`${this.url}/metrics`, { headers })).text();
     const lines = text.split("\n").filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
     if (lines.length === 0) throw new Error(`no metric ${name}`);
     return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);

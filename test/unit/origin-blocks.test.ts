@@ -36,7 +36,7 @@ function origin(held: number, change: (response: Response) => Response | Promise
       return await change(await answerBlocks(request, secret, engine));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      return Response.json(error.toBody(), { status: error.status });
+      return Response.json(error.toBody(), { status: error.status, headers: error.headers });
     }
   }
   return { asked, send: send as typeof fetch };

@@ -111,7 +111,7 @@ describe("origin client, good servers", () => {
       const verdict = await verifySignature(
         key,
         { method: req.method!, path: req.url!, headers },
-        new NonceStore(),
+        new NonceStore(undefined, ""),
         Date.now(),
       );
       const target = {

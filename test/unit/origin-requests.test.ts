@@ -36,7 +36,8 @@ async function refusal(work: () => unknown): Promise<[number, string | null]> {
 describe("a signed body", () => {
   const read = async (body: BodyInit, signedBody: Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) => {
     const key = await importSecret("a secret of some length");
-    const signature = await signRequest(key, "POST", "/v1/generate", signedBody);
+    const nonces = new NonceStore();
+    const signature = await signRequest(key, "POST", "/v1/generate", signedBody, nonces.boot);
     const url = "http://origin/v1/generate";
     const request = new Request(url, {
       method: "POST",
@@ -44,7 +45,7 @@ describe("a signed body", () => {
       headers: { ...signature, ...headers },
       duplex: "half",
     } as RequestInit);
-    return readSigned(request, key, new NonceStore());
+    return readSigned(request, key, nonces);
   };
 
   it("is the one that was signed", async () => {

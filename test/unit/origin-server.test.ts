@@ -112,7 +112,8 @@ async function origin(engine: OriginEngine, limits = { active: 2, waiting: 2 }) 
   const app = createOriginApp({
     engine,
     key: await importSecret(SECRET),
-    nonces: new NonceStore(),
+    metricsToken: SECRET,
+    nonces: new NonceStore(undefined, ""),
     queue,
     metrics,
     draining: () => state.draining,

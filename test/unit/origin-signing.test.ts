@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import {
+  BOOT_HEADER,
   bodyDigest,
   DIGEST_HEADER,
   importSecret,
@@ -15,6 +16,7 @@ import {
 
 const BODY = utf8('{"a":1}');
 const PATH = "/v1/generate?x=1";
+const START = "0123456789abcdef".repeat(2);
 
 let key: CryptoKey;
 beforeAll(async () => {
@@ -22,11 +24,16 @@ beforeAll(async () => {
 });
 
 async function signed(change: Record<string, string> = {}): Promise<Headers> {
-  return new Headers({ ...(await signRequest(key, "POST", PATH, BODY)), ...change });
+  return new Headers({ ...(await signRequest(key, "POST", PATH, BODY, START)), ...change });
 }
 
-const verdict = (headers: Headers, now = Date.now(), nonces = new NonceStore(), method = "POST", path = PATH) =>
-  verifySignature(key, { method, path, headers }, nonces, now);
+const verdict = (
+  headers: Headers,
+  now = Date.now(),
+  nonces = new NonceStore(undefined, START),
+  method = "POST",
+  path = PATH,
+) => verifySignature(key, { method, path, headers }, nonces, now);
 
 describe("signing", () => {
   it("accepts what it signed, and names the body's digest", async () => {
@@ -34,15 +41,21 @@ describe("signing", () => {
   });
 
   it("agrees with a signature made by OpenSSL", async () => {
-    // printf 'sortie-origin/1\nPOST\n/v1/generate\n1700000000000\n<nonce>\n<digest>' | openssl dgst -sha256 -hmac key
+    // printf 'sortie-origin/1\nPOST\n/v1/generate\n1700000000000\n<nonce>\n<digest>\n<start>' | openssl dgst -sha256 -hmac key
     const headers = new Headers({
       [TIMESTAMP_HEADER]: "1700000000000",
       [NONCE_HEADER]: "00112233445566778899aabbccddeeff",
       [DIGEST_HEADER]: "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862",
-      [SIGNATURE_HEADER]: "e97970cb1b9a75a87e624844a39f85c6cfd5ec5a3840b6e4256e4bd963cfad10",
+      [BOOT_HEADER]: START,
+      [SIGNATURE_HEADER]: "9b4983e9737a8fe8d38578ce06d34b61a97efe4012d9310b07f7da25f5ddb375",
     });
     const openssl = { method: "POST", path: "/v1/generate", headers };
-    const result = await verifySignature(await importSecret("key"), openssl, new NonceStore(), 1_700_000_000_000);
+    const result = await verifySignature(
+      await importSecret("key"),
+      openssl,
+      new NonceStore(undefined, START),
+      1_700_000_000_000,
+    );
     expect(result).toEqual({ ok: true, digest: await bodyDigest(BODY) });
   });
 
@@ -53,9 +66,11 @@ describe("signing", () => {
     expect(await verdict(await signed({ [NONCE_HEADER]: "0".repeat(32) }))).toEqual(invalid);
     expect(await verdict(await signed({ [DIGEST_HEADER]: "0".repeat(64) }))).toEqual(invalid);
     expect(await verdict(await signed({ [SIGNATURE_HEADER]: "0".repeat(64) }))).toEqual(invalid);
-    expect(await verdict(await signed(), Date.now(), new NonceStore(), "GET")).toEqual(invalid);
-    expect(await verdict(await signed(), Date.now(), new NonceStore(), "POST", "/v1/generate")).toEqual(invalid);
-    const other = await signRequest(await importSecret("another secret"), "POST", PATH, BODY);
+    expect(await verdict(await signed(), Date.now(), new NonceStore(undefined, START), "GET")).toEqual(invalid);
+    expect(await verdict(await signed(), Date.now(), new NonceStore(undefined, START), "POST", "/v1/generate")).toEqual(
+      invalid,
+    );
+    const other = await signRequest(await importSecret("another secret"), "POST", PATH, BODY, START);
     expect(await verdict(new Headers(other))).toEqual(invalid);
   });
 
@@ -73,7 +88,7 @@ describe("signing", () => {
   it("refuses a signature outside the window, and one used before", async () => {
     const headers = await signed();
     const sentAt = Number(headers.get(TIMESTAMP_HEADER));
-    const nonces = new NonceStore();
+    const nonces = new NonceStore(undefined, START);
     const at = (now: number) => verdict(headers, now, nonces);
     const stale = { ok: false, code: "signature_stale" };
     expect(await at(sentAt + REPLAY_WINDOW_MS + 1)).toEqual(stale);
@@ -92,14 +107,24 @@ describe("signing", () => {
     expect(nonces.add("c", 30, 10)).toBe("full");
     expect(nonces.add("a", 10, 10)).toBe("seen");
     expect(nonces.add("c", 30, 11)).toBe("added");
-    const full = new NonceStore(0);
+    const full = new NonceStore(0, START);
     expect(await verdict(await signed(), Date.now(), full)).toEqual({ ok: false, code: "origin_overloaded" });
   });
 
   it("lets no unsigned request fill the store", async () => {
-    const nonces = new NonceStore(1);
+    const nonces = new NonceStore(1, START);
     expect((await verdict(await signed({ [SIGNATURE_HEADER]: "0".repeat(64) }), Date.now(), nonces)).ok).toBe(false);
     expect((await verdict(await signed(), Date.now(), nonces)).ok).toBe(true);
+  });
+
+  it("is for one start: the next one refuses what the last has answered", async () => {
+    const headers = await signed();
+    expect((await verdict(headers)).ok).toBe(true);
+    const restarted = new NonceStore();
+    expect(restarted.boot).toMatch(/^[0-9a-f]{32}$/);
+    expect(await verdict(headers, Date.now(), restarted)).toEqual({ ok: false, code: "signature_boot_mismatch" });
+    const changed = await signed({ [BOOT_HEADER]: restarted.boot });
+    expect(await verdict(changed, Date.now(), restarted)).toEqual({ ok: false, code: "signature_invalid" });
   });
 
   it("takes no empty secret", () => {

@@ -77,7 +77,7 @@ describe("origin client in workerd", () => {
     const seen: unknown[] = [];
     answer = async ({ method, url, headers }, body, response) => {
       const signed = { method: method!, path: url!, headers: new Headers(headers as Record<string, string>) };
-      seen.push((await verifySignature(key, signed, new NonceStore(), Date.now())).ok);
+      seen.push((await verifySignature(key, signed, new NonceStore(undefined, ""), Date.now())).ok);
       const decoded = decodeHandoff(body, {
         fingerprint: handoff.fingerprint,
         numerics: ["w8a8"],

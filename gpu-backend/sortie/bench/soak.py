@@ -25,7 +25,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from ..errors import UserError, run_command
-from ..origin.signing import sign_request
+from ..origin.signing import BOOT_HEADER, sign_request
 from .report import finish, table
 
 CLIENTS = 32
@@ -68,11 +68,18 @@ class Client:
                 if outcome == "refused":
                     await asyncio.sleep(self.random.uniform(0.05, 0.5))
 
+    async def boot_of(self, http: httpx.AsyncClient) -> str:
+        """The server's start, as it tells those who do not know it."""
+        headers = sign_request(self.secret, "GET", "/v1/info", b"", "")
+        return (await http.get(f"{self.url}/v1/info", headers=headers)).headers[BOOT_HEADER]
+
     async def ask(self, http: httpx.AsyncClient) -> str:
         """One request; how it ended."""
         body, valid = self.body()
         leave_after = self.random.choice([None, None, None, 1, 5])
-        headers = sign_request(self.secret, "POST", "/v1/generate", body) | {"content-type": "application/json"}
+        self.boot = self.boot or await self.boot_of(http)
+        headers = sign_request(self.secret, "POST", "/v1/generate", body, self.boot)
+        headers |= {"content-type": "application/json"}
         tokens = 0
         async with http.stream("POST", f"{self.url}/v1/generate", content=body, headers=headers) as response:
             if response.status_code != 200:
@@ -139,7 +146,7 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
     size = ["--active", str(ACTIVE), "--queue", str(QUEUE), "--cache-mib", "128", "--prefix-mib", str(PREFIX_MIB)]
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sortie.origin", *options, *size),
-        env=os.environ | {"ORIGIN_SECRET": secret},
+        env=os.environ | {"ORIGIN_SECRET": secret, "METRICS_TOKEN": secret},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -161,7 +168,7 @@ async def soak(checkpoint: Path, seconds: int, threads: int) -> dict[str, object
         await running
         async with httpx.AsyncClient(timeout=None) as http:
             for _ in range(SETTLE_TRIES):
-                headers = sign_request(secret.encode(), "GET", "/metrics", b"")
+                headers = {"authorization": f"Bearer {secret}"}
                 metrics = (await http.get(f"{url}/metrics", headers=headers)).text
                 left_over = float(re.search(r"^sortie_origin_requests_in_flight (\S+)", metrics, re.M)[1])
                 if left_over == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import time
@@ -33,7 +34,7 @@ from .protocol import (
     job_of,
     read_request,
 )
-from .signing import NonceStore, Remember, verify_body, verify_headers
+from .signing import NonceStore, Window, verify_body, verify_headers
 from .streaming import WatchedStream
 
 log = logging.getLogger("sortie.origin")
@@ -49,6 +50,7 @@ class Served:
     prefill_rate: float
     usual: Decoding
     numerics: tuple[str, ...]
+    metrics_token: str | None = None
 
     @property
     def target(self) -> Target:
@@ -65,13 +67,13 @@ class Served:
         )
 
 
-def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember | None = None) -> Starlette:
-    """more: further routes, e.g. OpenAI's. remember: where nonces are kept; default, in this process."""
+def create_app(served: Served, more: tuple[Route, ...] = (), window: Window | None = None) -> Starlette:
+    """more: further routes, e.g. OpenAI's. window: where nonces are kept; default, in this process."""
     origin, target = served.origin, served.target
-    remember = remember or NonceStore().remember
+    nonces = window or NonceStore().window()
 
     async def signed(request: Request) -> bytes:
-        return await read_signed(request, served.secret, remember)
+        return await read_signed(request, served.secret, nonces)
 
     async def health(_: Request) -> Response:
         if origin.draining:
@@ -83,7 +85,7 @@ def create_app(served: Served, more: tuple[Route, ...] = (), remember: Remember 
         return JSONResponse(info_of(served))
 
     async def metrics(request: Request) -> Response:
-        await signed(request)
+        require_metrics_token(request, served.metrics_token)
         return Response(origin.metrics.render(), media_type="text/plain; version=0.0.4")
 
     async def blocks(request: Request) -> Response:
@@ -137,15 +139,25 @@ async def failed(request: Request, cause: Exception) -> Response:
     return await refused(request, Refusal(500, "origin_failed", FAILED))
 
 
-async def read_signed(request: Request, secret: bytes, remember: Remember) -> bytes:
+def require_metrics_token(request: Request, token: str | None) -> None:
+    """Prometheus cannot sign: it sends a token. Raises Refusal 401, or 404 where no token is set."""
+    if token is None:
+        raise Refusal(404, "not_found", "There are no metrics here: METRICS_TOKEN is not set.")
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(presented.strip().encode(), token.encode()):
+        message = "Send METRICS_TOKEN in the Authorization header, as a bearer token."
+        raise Refusal(401, "metrics_token_invalid", message)
+
+
+async def read_signed(request: Request, secret: bytes, nonces: Window) -> bytes:
     """A request's body once its headers are proven. Raises Refusal 401, 413, 503."""
     headers: Mapping[str, str] = request.headers
     path = request.scope["raw_path"].decode("latin-1")
     if query := request.scope["query_string"].decode("latin-1"):
         path += f"?{query}"
     now = time.time_ns() // 1_000_000
-    signed = verify_headers(secret, request.method, path, headers, now)
-    await remember(signed.nonce, signed.expires_at, now)
+    signed = verify_headers(secret, request.method, path, headers, now, nonces.boot)
+    await nonces.remember(signed.nonce, signed.expires_at, now)
     body = await read_bounded(request)
     verify_body(body, signed.digest)
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,9 +38,17 @@ MAX_TOP_LOGPROBS = 20
 class Refusal(Exception):
     """A request that is not served; becomes OpenAI's error object."""
 
-    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.param = status, code, message, param
+        self._headers = dict(headers or {})
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """OpenAI's error form."""
@@ -51,8 +60,8 @@ class Refusal(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """`retry-after` where asking again may help."""
-        return {"retry-after": str(RETRY_AFTER_SECONDS)} if self.status == 503 else {}
+        """Its own, and `retry-after` where asking again may help."""
+        return self._headers | ({"retry-after": str(RETRY_AFTER_SECONDS)} if self.status == 503 else {})
 
 
 class Strict(BaseModel):

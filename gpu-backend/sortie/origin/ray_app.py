@@ -25,7 +25,7 @@ from .chat import chat_routes
 from .protocol import Refusal
 from .server import load
 from .settings import read_settings
-from .signing import NonceStore
+from .signing import NonceStore, Window
 from .tracing import trace_exporter
 
 NONCES = "sortie-nonces"
@@ -44,6 +44,10 @@ class Nonces:
 
     def __init__(self) -> None:
         self._store = NonceStore()
+
+    def boot(self) -> str:
+        """Names the start since which they are remembered: all replicas have the same."""
+        return self._store.boot
 
     def add(self, nonce: str, expires_at: int, now: int) -> tuple[int, str, str] | None:
         """Remembers a nonce. Returns a refusal's status, code and message, None for a new one."""
@@ -83,7 +87,9 @@ class Replica:
         settings = read_settings(shlex.split(options), dict(os.environ))
         checkpoint, self._service, rate = load(settings)
         origin = Origin(self._service, trace_exporter(settings.otlp))
-        served = Served(checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics)
+        served = Served(
+            checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics, settings.metrics_token
+        )
         more = chat_routes(served, settings.checkpoint, settings.api_key) if settings.api_key else ()
         nonces = Nonces.options(name=NONCES, get_if_exists=True, lifetime="detached").remote()
 
@@ -92,7 +98,8 @@ class Replica:
             if refusal is not None:
                 raise Refusal(*refusal)
 
-        self._app = create_app(served, more, remember)
+        boot = ray.get(nonces.boot.remote())
+        self._app = create_app(served, more, Window(boot, remember))
         self._service.start()
 
     async def __call__(self, request: Request) -> Response:

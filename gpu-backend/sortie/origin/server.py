@@ -70,7 +70,9 @@ async def serve(settings: Settings) -> int:
     """Serves until a signal. Returns the process's exit status: 1 when the engine has died."""
     checkpoint, service, rate = load(settings)
     origin = Origin(service, trace_exporter(settings.otlp))
-    served = Served(checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics)
+    served = Served(
+        checkpoint, origin, settings.secret, rate, settings.usual, settings.numerics, settings.metrics_token
+    )
     more = chat_routes(served, settings.checkpoint, settings.api_key) if settings.api_key else ()
     config = uvicorn.Config(
         create_app(served, more),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +23,10 @@ MIB = 1 << 20
 CHUNK_TOKENS = {"cpu": 128, "cuda": 1024}
 NUMERICS = {"fp32": ("fp32", "w8a8"), "bf16": ("bf16", "w8a8")}
 
-DESCRIPTION = """Serves the exits of a sorted checkpoint by the protocol sortie-origin/1. Every request but /healthz
-must be signed with ORIGIN_SECRET. With ORIGIN_API_KEY set, /v1/chat/completions and /v1/models answer OpenAI clients
-that send it as their key. With OTEL_EXPORTER_OTLP_ENDPOINT set, traces go there. SIGTERM and Ctrl-C let answers under
-way finish first."""
+DESCRIPTION = """Serves the exits of a sorted checkpoint by the protocol sortie-origin/1. Requests must be signed with
+ORIGIN_SECRET; /healthz is open. With METRICS_TOKEN set, Prometheus may read /metrics by sending it as a bearer token.
+With ORIGIN_API_KEY set, /v1/chat/completions and /v1/models answer OpenAI clients that send it as their key. With
+OTEL_EXPORTER_OTLP_ENDPOINT set, traces go there. SIGTERM and Ctrl-C let answers under way finish first."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Settings:
     numerics: tuple[str, ...]
     secret: bytes
     api_key: str | None
+    metrics_token: str | None
     otlp: str | None
 
 
@@ -71,7 +74,13 @@ def parser() -> argparse.ArgumentParser:
         "%(default)s); 0: first come, first served",
     )
     add("--cache-mib", type=int, default=512, metavar="N", help="budget of the kvCache (default: %(default)s)")
-    add("--prefix-mib", type=int, default=512, metavar="N", help="memory for prompts read before; 0: none")
+    add(
+        "--prefix-mib",
+        type=int,
+        default=default_prefix_mib(usable_memory()),
+        metavar="N",
+        help="memory for prompts read before (default: an eighth of the memory, here %(default)s); 0: none",
+    )
     add("--chunk", type=int, metavar="N", help="prompt tokens read in one step (default: 128 on a CPU, else 1024)")
     add("--threads", type=int, metavar="N", help="threads of one operator on a CPU (default: one a core)")
     add("--speculate", metavar="EXIT:DRAFTS", help="decoding of requests deeper than EXIT that name none, e.g. 6:4")
@@ -90,6 +99,9 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
     api_key = environment.get("ORIGIN_API_KEY") or None
     if api_key is not None and len(api_key) < MIN_SECRET_LENGTH:
         raise UserError(f"ORIGIN_API_KEY must have {MIN_SECRET_LENGTH} characters or more")
+    metrics_token = environment.get("METRICS_TOKEN") or None
+    if metrics_token is not None and len(metrics_token) < MIN_SECRET_LENGTH:
+        raise UserError(f"METRICS_TOKEN must have {MIN_SECRET_LENGTH} characters or more")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: there is no CUDA device here")
     for name, least in (("active", 1), ("queue", 0), ("overtake", 0), ("cache_mib", 1), ("prefix_mib", 0), ("port", 0)):
@@ -115,8 +127,24 @@ def read_settings(arguments: list[str], environment: dict[str, str]) -> Settings
         NUMERICS[dtype][:1] if args.own_numerics_only else NUMERICS[dtype],
         secret.encode(),
         api_key,
+        metrics_token,
         read_collector(environment.get(OTLP_VARIABLE)),
     )
+
+
+def default_prefix_mib(memory: int) -> int:
+    """How much memory the prompts that were read get where nobody says. memory: bytes that this process may use."""
+    return min(max(memory // 8 // MIB, 64), 4096)
+
+
+def usable_memory() -> int:
+    """Bytes that this process may use: its container's (cgroup v2 or v1), where it has one, else the machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [machine]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(limit).read_text()))
+    return min(limits)
 
 
 def read_collector(address: str | None) -> str | None:
