@@ -41,6 +41,11 @@ export async function chatDeps(env: Env, request: Request): Promise<ChatDeps> {
   const catalogue = await loadCatalogue(env);
   const { bundle } = catalogue;
   const config = settings(env);
+  if (config.fingerprint !== null && config.fingerprint !== bundle.fingerprint) {
+    throw new Error(
+      `configuration: FINGERPRINT is ${config.fingerprint}, the bundle is ${bundle.name} ${bundle.fingerprint}: deploy the one that is meant`,
+    );
+  }
   const edgeClient = createEdgeClient({
     namespace: env.EDGE_EXIT,
     shards: config.edgeShards,

@@ -22,6 +22,8 @@ export interface Env {
   readonly MODEL?: R2Bucket;
   /** One object a tenant: its response cache. */
   readonly RESPONSES: DurableObjectNamespace;
+  readonly CHECKPOINT?: string;
+  readonly FINGERPRINT?: string;
   readonly EDGE_EXITS?: string;
   readonly EDGE_SHARDS?: string;
   readonly ORIGIN_URL?: string;
@@ -117,6 +119,10 @@ const environmentSchema = z
       .transform((text) => list(text).map(Number))
       .pipe(z.array(layerSchema))
       .transform((exits): readonly number[] | null => (exits.length === 0 ? null : exits.toSorted((a, b) => a - b))),
+    FINGERPRINT: z
+      .string()
+      .regex(/^([0-9a-f]{16})?$/, "must be 16 hexadecimal digits, or empty")
+      .default(""),
     EDGE_SHARDS: z.coerce.number().int().min(1).max(MAX_SHARDS).default(1),
     ORIGIN_URL: z
       .string()
@@ -176,6 +182,8 @@ const environmentSchema = z
   .transform((env) => ({
     /** Layers, ascending; null: the checkpoint's first exits. {@link exitsAtEdge} asks a checkpoint. */
     edgeExits: env.EDGE_EXITS,
+    /** Of the checkpoint that must be served; null: whichever was built. */
+    fingerprint: env.FINGERPRINT === "" ? null : env.FINGERPRINT,
     /** Objects a location. */
     edgeShards: env.EDGE_SHARDS,
     /** null: the edge answers alone. */

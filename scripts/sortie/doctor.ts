@@ -7,12 +7,14 @@ import { parseArgs, styleText } from "node:util";
 import { bundleSchema } from "../../src/model/bundle.ts";
 import { createOriginClient } from "../../src/origin/client.ts";
 import { REPLAY_WINDOW_MS } from "../../src/origin/signing.ts";
+import { configuredCheckpoint, deploymentFault } from "../build/configured.ts";
 import { bundleFiles } from "../export/bundle.ts";
 
 const HELP = `npx sortie doctor [options]
 
   --bundle DIR    default build/bundle
   --url URL       the Worker; default http://localhost:8787
+  --env NAME      also whether bundle and Worker are of the checkpoint that wrangler.toml names for this environment
   --origin URL    the origin; its secret is read from ORIGIN_SECRET
   --help          this text
 
@@ -40,6 +42,7 @@ const { values } = parseArgs({
   options: {
     bundle: { type: "string", default: "build/bundle" },
     url: { type: "string", default: "http://localhost:8787" },
+    env: { type: "string" },
     origin: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -77,6 +80,8 @@ function bundle(): Finding {
         name,
         `not as its manifest says: ${broken.map(({ path }) => path).join(", ")}; run \`npm run build -- --force\``,
       );
+    const foreign = foreignTo(manifest.fingerprint);
+    if (foreign !== null) return wrong(name, foreign);
     return ok(name, `${manifest.name} ${manifest.fingerprint}, exits ${manifest.exits.join(", ")}, all digests right`);
   } catch (error) {
     return wrong(
@@ -86,14 +91,22 @@ function bundle(): Finding {
   }
 }
 
+/** Why a fingerprint is not the one that the environment deploys; null: it is, or none was named. */
+function foreignTo(fingerprint: string): string | null {
+  if (values.env === undefined) return null;
+  return deploymentFault(values.env, configuredCheckpoint(values.env), "", fingerprint);
+}
+
 async function worker(): Promise<Finding[]> {
   const name = `Worker ${values.url}`;
   try {
     const response = await fetch(`${values.url}/healthz`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     const health = (await response.json()) as { status: string; fingerprint: string; origin: string };
+    const foreign = foreignTo(health.fingerprint);
     const reach = health.origin === "reachable" || health.origin === "absent" ? ok : wrong;
     return [
       (response.ok ? ok : wrong)(name, `${health.status}, serves ${health.fingerprint}`),
+      ...(foreign === null ? [] : [wrong(`checkpoint of ${values.url}`, foreign)]),
       reach("origin as the Worker sees it", health.origin),
       skew(`clock of ${values.url}`, response.headers.get("date")),
     ];

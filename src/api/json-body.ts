@@ -12,11 +12,13 @@ const BYTES_PER_UNIT = 50;
 
 /**
  * The body of a request, whose size is already bounded.
- * @throws ApiError 415 another content type than JSON
+ * @throws ApiError 415 another content type than JSON, or a compressed body
  */
 export async function jsonBytes(request: Request): Promise<ArrayBuffer> {
   const contentType = request.headers.get("content-type");
   if (!JSON_TYPE.test(contentType ?? "")) throw wrongType(contentType);
+  const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
+  if (encoding !== "identity") throw wrongEncoding(encoding);
   return request.arrayBuffer();
 }
 
@@ -105,6 +107,13 @@ function badJson(why: string, cause?: unknown): ApiError {
     code: null,
     cause,
   });
+}
+
+function wrongEncoding(encoding: string): ApiError {
+  return new ApiError(
+    `This API does not take compressed bodies, but you sent 'Content-Encoding: ${encoding}'. Send the JSON as it is.`,
+    { status: 415, type: "invalid_request_error", code: "unsupported_content_encoding" },
+  );
 }
 
 function wrongType(contentType: string | null): ApiError {

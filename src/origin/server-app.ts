@@ -121,7 +121,9 @@ export function createOriginApp(deps: OriginDeps): Hono {
     if (c.req.path === GENERATE_PATH)
       metrics.requestEnded(refusal.status >= 500 && cause !== null ? "failed" : "refused");
     const { status, code } = refusal;
-    log({ level: cause === null ? "warn" : "error", event: "refusal", path: c.req.path, status, code, cause });
+    // Every isolate asks once without knowing this start: no news.
+    const refused = code === "signature_boot_mismatch" ? "info" : "warn";
+    log({ level: cause === null ? refused : "error", event: "refusal", path: c.req.path, status, code, cause });
     return c.json(refusal.toBody(), status as 400, refusal.headers);
   });
 

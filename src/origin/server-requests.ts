@@ -13,7 +13,7 @@ import {
   requestBoundsError,
   SAFETENSORS_TYPE,
 } from "./protocol.ts";
-import { bearerKey, sameDigest } from "../tenant/keys.ts";
+import { bearerKey, sameDigest } from "../bearer.ts";
 import { bodyDigest, BOOT_HEADER, type NonceStore, utf8, verifySignature } from "./signing.ts";
 
 /** Seconds after which a refused client may ask again: about one short answer. */
@@ -33,9 +33,10 @@ export function refuse(
   code: RefusalCode,
   message: string,
   param: string | null = null,
+  more: Readonly<Record<string, string>> = {},
 ): ApiError {
   const type = status === 401 ? "authentication_error" : status >= 500 ? "server_error" : "invalid_request_error";
-  const headers = status === 503 ? { "retry-after": String(RETRY_AFTER_SECONDS) } : {};
+  const headers = { ...more, ...(status === 503 && { "retry-after": String(RETRY_AFTER_SECONDS) }) };
   return new ApiError(message, { status, type, code, param, headers });
 }
 
@@ -58,9 +59,8 @@ export async function readSigned(
   const verdict = await verifySignature(key, { method, path: pathname + search, headers }, nonces, Date.now());
   if (!verdict.ok) {
     if (verdict.code === "origin_overloaded") throw refuse(503, verdict.code, "Too many requests.");
-    const refusal = refuse(401, verdict.code, SIGNATURE_MESSAGES[verdict.code]);
-    if (verdict.code !== "signature_boot_mismatch") throw refusal;
-    throw new ApiError(refusal.message, { ...refusal, headers: { [BOOT_HEADER]: nonces.boot } });
+    const boot = verdict.code === "signature_boot_mismatch" ? { [BOOT_HEADER]: nonces.boot } : {};
+    throw refuse(401, verdict.code, SIGNATURE_MESSAGES[verdict.code], null, boot);
   }
   const body = await readBounded(request);
   if ((await bodyDigest(body)) !== verdict.digest) {
@@ -71,6 +71,8 @@ export async function readSigned(
 
 /** @throws {ApiError} 413 `body_too_large`, by the declared length where there is one. */
 async function readBounded(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  const encoding = request.headers.get("content-encoding")?.toLowerCase() ?? "identity";
+  if (encoding !== "identity") throw refuse(415, "content_type_unsupported", "A body is sent without compression.");
   const tooLarge = (): ApiError => refuse(413, "body_too_large", `A body may have ${MAX_BODY_BYTES} bytes.`);
   if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
   const chunks: Uint8Array[] = [];

@@ -28,8 +28,9 @@ try {
   if (settings === null) console.log(HELP);
   else await start(settings);
 } catch (error) {
-  if (error instanceof BundleError) console.error(`The bundle cannot be served: ${error.message}`);
-  else console.error(error instanceof UsageError ? error.message : error);
+  if (error instanceof BundleError) {
+    console.error(`The bundle cannot be served: ${error.message}\nMake it anew: npm run build -- --force`);
+  } else console.error(error instanceof UsageError ? error.message : error);
   process.exit(1);
 }
 

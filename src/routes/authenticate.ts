@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { settings } from "../env.ts";
 import { inSpan } from "../telemetry/span.ts";
-import { bearerKey } from "../tenant/keys.ts";
+import { bearerKey } from "../bearer.ts";
 import { refusalError, wrongKey } from "../tenant/refusal-error.ts";
 import type { AppEnv, Flow } from "./context.ts";
 

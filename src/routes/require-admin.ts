@@ -4,7 +4,8 @@ import { settings } from "../env.ts";
 import { ApiError } from "../errors.ts";
 import { SlowDown } from "../slow-down.ts";
 import { retryAfter } from "../tenant/headers.ts";
-import { bearerKey, sameDigest, sha256 } from "../tenant/keys.ts";
+import { bearerKey, sameDigest } from "../bearer.ts";
+import { sha256 } from "../tenant/keys.ts";
 import { wrongKey } from "../tenant/refusal-error.ts";
 import type { AppEnv } from "./context.ts";
 

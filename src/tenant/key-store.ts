@@ -1,5 +1,5 @@
 /** The keys' rows. A secret is never stored, only its SHA-256. */
-import { sameDigest } from "./keys.ts";
+import { sameDigest } from "../bearer.ts";
 import { MAX_KEYS, type KeyLimits } from "./policy.ts";
 import type { Sql } from "./tables.ts";
 

@@ -2,17 +2,11 @@
 import { toHex } from "../bytes.ts";
 import { TENANT_NAME } from "./policy.ts";
 
-const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const PREFIX = "sk-sortie-";
 /** Characters of a key that are looked at: the longest tenant's name and secret are far shorter. */
 const MAX_KEY_CHARS = 256;
 /** Bits of a made secret: beyond any guessing. */
 const SECRET_BYTES = 24;
-
-/** The key in an `Authorization` header; null when there is none. */
-export function bearerKey(authorization: string | undefined): string | null {
-  return BEARER.exec(authorization ?? "")?.[1] ?? null;
-}
 
 export interface ApiKey {
   readonly tenant: string;
@@ -42,11 +36,4 @@ export function newSecret(): string {
 /** SHA-256 in hexadecimal: what is stored and sent instead of a secret. */
 export async function sha256(secret: string): Promise<string> {
   return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret))));
-}
-
-/** Whether two digests of one length are the same, in a time that does not depend on where they differ. */
-export function sameDigest(left: string, right: string): boolean {
-  let difference = left.length ^ right.length;
-  for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at % right.length);
-  return difference === 0;
 }

@@ -302,6 +302,17 @@ describe.skipIf(missing).each(originsUnderTest())("sortie-origin/1 of $name", ({
       expect(await refusal(fetch(`${origin.url}/v1/info`))).toEqual([401, "signature_missing"]);
     });
 
+    it("is of a body as it is sent: a compressed one is refused", async () => {
+      const body = json(asking());
+      const headers = { ...origin.sign("POST", "/v1/generate", body), "content-type": "application/json" };
+      const answer = fetch(`${origin.url}/v1/generate`, {
+        method: "POST",
+        headers: { ...headers, "content-encoding": "gzip" },
+        body,
+      });
+      expect(await refusal(answer)).toEqual([415, "content_type_unsupported"]);
+    });
+
     it("is not what opens the metrics: Prometheus sends a token", async () => {
       const metrics = (headers: Record<string, string>) => fetch(`${origin.url}/metrics`, { headers });
       const invalid = [401, "metrics_token_invalid"];

@@ -31,6 +31,12 @@ describe("JSON bodies", () => {
     });
   });
 
+  test.each(["gzip", "br", "deflate", "GZIP"])("content encoding %s: 415", async (encoding) => {
+    const compressed = request("{}");
+    compressed.headers.set("content-encoding", encoding);
+    await expect(readJson(compressed)).rejects.toMatchObject({ status: 415, code: "unsupported_content_encoding" });
+  });
+
   test.each<[string, BodyInit]>([
     ["nothing", ""],
     ["half", '{"a": '],

@@ -20,6 +20,7 @@ describe("settings", () => {
   test("strings become what they mean", () => {
     expect(settings(variables)).toEqual({
       edgeExits: [3, 6],
+      fingerprint: null,
       edgeShards: 2,
       origin: { url: "http://127.0.0.1:8788", secret: "local-development-only" },
       openaiExits: [
@@ -50,6 +51,7 @@ describe("settings", () => {
   test("what may be left out", () => {
     expect(settings({})).toEqual({
       edgeExits: null,
+      fingerprint: null,
       edgeShards: 1,
       origin: null,
       openaiExits: [],

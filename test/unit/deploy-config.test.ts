@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { expect, test } from "vitest";
+import { configuredCheckpoint, deploymentFault } from "../../scripts/build/configured.ts";
+import { fingerprint } from "../../scripts/export/fingerprint.ts";
 
 interface Environment {
   readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] };
@@ -23,6 +25,21 @@ test.each(Object.entries(config.env))("environment %s binds what the Worker need
       .filter((name) => !secrets.includes(name))
       .toSorted(),
   );
+});
+
+test.each(Object.keys(config.env))("environment %s names its checkpoint, which is models/tiny's own", async (name) => {
+  const { checkpoint, fingerprint: named } = configuredCheckpoint(name);
+  expect(named).toBe(await fingerprint(checkpoint));
+});
+
+test("what a shell has set, or what a folder has become, is not deployed", () => {
+  const configured = { checkpoint: "models/acme", fingerprint: "00112233aabbccdd" };
+  const fault = (shell: string, built: string) => deploymentFault("production", configured, shell, built);
+  expect(fault("", "00112233aabbccdd")).toBeNull();
+  expect(fault("models/acme", "00112233aabbccdd")).toBeNull();
+  expect(fault("models/tiny", "00112233aabbccdd")).toMatch(/^CHECKPOINT is models\/tiny here, but wrangler\.toml/);
+  expect(fault("", "ffffffffffffffff")).toMatch(/set FINGERPRINT = "ffffffffffffffff" there\.$/);
+  expect(() => configuredCheckpoint("elsewhere")).toThrow(/\[env\.elsewhere\.vars\] must name the checkpoint/);
 });
 
 test("no two environments share what tenants have left", () => {

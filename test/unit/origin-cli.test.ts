@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { defaultCacheMb, usableMemory } from "../../src/origin/cache-size.ts";
 
 const SERVER = join(import.meta.dirname, "../../src/origin/server.ts");
 const SECRET = "a secret of some length";
@@ -54,10 +55,15 @@ describe("the origin's command line", () => {
     writeFileSync(join(directory, "bundle.json"), "{}");
     try {
       const { code, output } = await run(["--bundle", directory]);
-      expect([code, output]).toEqual([1, expect.stringMatching(/bundle\.json/)]);
+      expect([code, output]).toEqual([1, expect.stringMatching(/bundle\.json[^]*npm run build -- --force/)]);
       expect(output).not.toMatch(/\n\s+at /);
     } finally {
       rmSync(directory, { recursive: true });
     }
   });
+});
+
+it("the prefix cache is an eighth of the memory, within bounds", () => {
+  expect([1e8, 8e9, 1e12].map(defaultCacheMb)).toEqual([64, 1_000, 4_096]);
+  expect(usableMemory()).toBeGreaterThan(0);
 });

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { declaredChanges, findKey, type StoredKey } from "../../src/tenant/key-store.ts";
-import { bearerKey, formatKey, newSecret, parseKey, sameDigest, sha256 } from "../../src/tenant/keys.ts";
+import { bearerKey, sameDigest } from "../../src/bearer.ts";
+import { formatKey, newSecret, parseKey, sha256 } from "../../src/tenant/keys.ts";
 import { MAX_KEYS, NO_KEY_LIMITS } from "../../src/tenant/policy.ts";
 
 const NOW = 1_000_000;

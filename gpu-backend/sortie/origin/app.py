@@ -125,7 +125,8 @@ def create_app(served: Served, more: tuple[Route, ...] = (), window: Window | No
 async def refused(request: Request, refusal: Refusal) -> Response:
     """A refusal in OpenAI's form."""
     line = {"event": "refusal", "path": request.url.path, "status": refusal.status, "code": refusal.code}
-    log.warning(json.dumps(line))
+    # Every isolate asks once without knowing this start: no news.
+    log.log(logging.INFO if refusal.code == "signature_boot_mismatch" else logging.WARNING, json.dumps(line))
     return JSONResponse(refusal.body(), refusal.status, refusal.headers())
 
 
@@ -165,6 +166,8 @@ async def read_signed(request: Request, secret: bytes, nonces: Window) -> bytes:
 
 async def read_bounded(request: Request) -> bytes:
     """Raises Refusal 413 by the declared length where there is one."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal(415, "content_type_unsupported", "A body is sent without compression.")
     too_large = Refusal(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:

@@ -4,7 +4,7 @@ import type { ChatRequest } from "../../../../src/conversation.ts";
 import { GREEDY } from "../../../../src/generation.ts";
 import { reserve } from "../../../../src/payment.ts";
 import { createTenants, type TenantNamespaces } from "../../../../src/tenant/client.ts";
-import { bearerKey } from "../../../../src/tenant/keys.ts";
+import { bearerKey } from "../../../../src/bearer.ts";
 
 interface Env extends TenantNamespaces {
   /** Address of the null upstream. */
