@@ -134,6 +134,45 @@ test("applying again changes nothing; a key that left the file is revoked and st
   expect(await status()).toBe(401);
 });
 
+test("closing revokes: a key that comes back with the file stays refused, however it was made", async () => {
+  const { url, admin } = await start();
+  const limits = { exits: null, budget_share: null, requests_per_minute: null };
+  const leaked = { label: "leaked", secret_sha256: await sha256("leaked"), expires_at: null, limits };
+  const policy = flatPolicy(10_000);
+  await admin.apply("closed", { policy, keys: [leaked] });
+  const { key: made } = await admin.createKey("closed", { label: "made" });
+  const statuses = () =>
+    Promise.all(
+      ["sk-sortie-closed-leaked", made].map(async (key) => {
+        return (await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
+      }),
+    );
+  expect(await statuses()).toEqual([200, 200]);
+  await admin.close("closed");
+  expect(await statuses()).toEqual([401, 401]);
+  const fresh = { ...leaked, label: "fresh", secret_sha256: await sha256("fresh") };
+  const applied = await admin.apply("closed", { policy, keys: [leaked, fresh] });
+  expect(applied).toMatchObject({ changed: true, revoked_keys: ["leaked"] });
+  expect(await statuses()).toEqual([401, 401]);
+  const headers = { authorization: "Bearer sk-sortie-closed-fresh" };
+  expect((await fetch(`${url}/v1/models`, { headers })).status).toBe(200);
+});
+
+test("a key that is past already, and limits that nobody can meet, are refused", async () => {
+  const { admin } = await start();
+  const policy = flatPolicy(10_000);
+  const limits = { exits: null, budget_share: null, requests_per_minute: null };
+  const expired = { label: "old", secret_sha256: await sha256("old"), expires_at: "2020-01-01T00:00:00Z", limits };
+  await expect(admin.apply("limits", { policy, keys: [expired] })).rejects.toThrow("expires_at");
+  await expect(admin.apply("limits", { policy: { ...policy, max_exit: 7 }, keys: [] })).rejects.toThrow(
+    "exit 7 does not exist; the model's exits are 3, 6, 9, 12",
+  );
+  await admin.apply("limits", { policy, keys: [] });
+  await expect(admin.createKey("limits", { label: "x", expires_at: "2020-01-01T00:00:00Z" })).rejects.toThrow("past");
+  await expect(admin.createKey("limits", { label: "x", limits: { ...limits, exits: [4] } })).rejects.toThrow("exit 4");
+  await expect(admin.createKey("limits", { label: "a\u001b[31m" })).rejects.toThrow("control characters");
+});
+
 test("made-up tenants and keys leave nothing behind, and look alike", async () => {
   const { url, admin } = await start();
   await admin.apply("known", { policy: flatPolicy(10_000), keys: [] });
