@@ -1,7 +1,7 @@
 /** `npm run build`: the checkpoint's bundle in build/bundle, made when it is missing or not of this checkpoint, and the pages. */
 import { parseArgs } from "node:util";
 import type { Bundle } from "../src/model/bundle.ts";
-import { configuredCheckpoint, deploymentFault } from "./build/configured.ts";
+import { assertNoDeployment, configuredCheckpoint, deploymentFault } from "./build/configured.ts";
 import { currentBundle } from "./build/current.ts";
 import { buildPages } from "./build/pages.ts";
 import { BUNDLE, CHECKPOINT } from "./checkpoint.ts";
@@ -51,6 +51,7 @@ if (import.meta.main) {
   try {
     if (values.help) console.log(HELP);
     else {
+      if (values.env === undefined) assertNoDeployment(process.env);
       const made = values.env === undefined ? build(values.force) : buildFor(values.env, values.force);
       const { name, fingerprint, numerics, exits } = await made;
       console.log(`${BUNDLE}: ${name} ${fingerprint}, ${numerics}, exits ${exits.join(", ")}`);

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { BUILD_ONLY } from "./build/configured.ts";
 
 export interface BuiltModule {
   /** File name; the main module comes first. */
@@ -22,7 +23,7 @@ export async function builtModules(config: string): Promise<BuiltModule[]> {
       .replace("package.json", "bin/wrangler.js");
     const options = ["deploy", "--dry-run", "--outdir", out, "--config", config];
     await promisify(execFile)(process.execPath, [wrangler, ...options], {
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", [BUILD_ONLY]: "1" },
     });
     const modules: BuiltModule[] = [];
     for (const path of await readdir(out)) {

@@ -15,7 +15,7 @@ const WRANGLER = join(import.meta.dirname, "..", "node_modules", ".bin", "wrangl
 const HELP = `CHECKPOINT=DIR npx sortie upload [options]
 
 Puts the weights that the edge reads into R2, and the rest of the bundle into ${ASSETS}, for
-\`npx wrangler deploy --assets ${ASSETS}\`. Each object is named by its content: nothing is overwritten, an older
+\`npx wrangler deploy --env NAME --assets ${ASSETS}\`. Each object is named by its content: nothing is overwritten, an older
 deployment finds its own.
 
   --bucket NAME      the bucket that wrangler.toml binds as MODEL (sortie-model)

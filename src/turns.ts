@@ -73,9 +73,11 @@ export class Turns {
   }
 
   #spend(tenant: string, units: number): void {
-    const use = this.#use(tenant, Date.now());
+    const now = Date.now();
+    const use = this.#use(tenant, now);
     use.slice += units;
-    use.share += units;
+    // What a tenant used while nobody waited is not held against it when somebody comes.
+    use.share = this.#isAlone(tenant, now) ? Math.min(use.share + units, BURST_UNITS) : use.share + units;
   }
 
   #isAlone(tenant: string, now: number): boolean {

@@ -6,7 +6,10 @@ import { z } from "zod";
 const CONFIG = "wrangler.toml";
 
 const configSchema = z.looseObject({
-  env: z.record(z.string(), z.looseObject({ vars: z.looseObject({ CHECKPOINT: z.string(), FINGERPRINT: z.string() }) })),
+  env: z.record(
+    z.string(),
+    z.looseObject({ vars: z.looseObject({ CHECKPOINT: z.string(), FINGERPRINT: z.string() }) }),
+  ),
 });
 
 export interface Configured {
@@ -20,9 +23,23 @@ export function configuredCheckpoint(environment: string, toml = readFileSync(CO
   const parsed = configSchema.safeParse(parse(toml));
   const vars = parsed.data?.env[environment]?.vars;
   if (vars === undefined || vars.CHECKPOINT === "") {
-    throw new Error(`${CONFIG}: [env.${environment}.vars] must name the checkpoint that is deployed: CHECKPOINT and FINGERPRINT.`);
+    throw new Error(
+      `${CONFIG}: [env.${environment}.vars] must name the checkpoint that is deployed: CHECKPOINT and FINGERPRINT.`,
+    );
   }
   return { checkpoint: vars.CHECKPOINT, fingerprint: vars.FINGERPRINT };
+}
+
+/** Commands of wrangler after which nothing of a build is public; `npm run dev` and the tests use them. */
+const LOCAL_COMMANDS: readonly (string | undefined)[] = [undefined, "dev"];
+/** Set by whoever builds the Worker's modules and deploys nothing. */
+export const BUILD_ONLY = "SORTIE_BUILD_ONLY";
+
+/** @throws Error when wrangler is about to deploy and no environment was named: then nothing says which checkpoint */
+export function assertNoDeployment(environment: NodeJS.ProcessEnv): void {
+  const { WRANGLER_COMMAND: wrangler } = environment;
+  if (LOCAL_COMMANDS.includes(wrangler) || environment[BUILD_ONLY] === "1") return;
+  throw new Error("Name the environment that is deployed, e.g. npx wrangler deploy --env production");
 }
 
 /**

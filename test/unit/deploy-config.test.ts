@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { expect, test } from "vitest";
-import { configuredCheckpoint, deploymentFault } from "../../scripts/build/configured.ts";
+import { assertNoDeployment, configuredCheckpoint, deploymentFault } from "../../scripts/build/configured.ts";
 import { fingerprint } from "../../scripts/export/fingerprint.ts";
 
 interface Environment {
@@ -40,6 +40,13 @@ test("what a shell has set, or what a folder has become, is not deployed", () =>
   expect(fault("models/tiny", "00112233aabbccdd")).toMatch(/^CHECKPOINT is models\/tiny here, but wrangler\.toml/);
   expect(fault("", "ffffffffffffffff")).toMatch(/set FINGERPRINT = "ffffffffffffffff" there\.$/);
   expect(() => configuredCheckpoint("elsewhere")).toThrow(/\[env\.elsewhere\.vars\] must name the checkpoint/);
+});
+
+test("nothing is deployed where no environment is named", () => {
+  expect(() => assertNoDeployment({ WRANGLER_COMMAND: "deploy" })).toThrow("npx wrangler deploy --env production");
+  expect(() => assertNoDeployment({ WRANGLER_COMMAND: "versions upload" })).toThrow("Name the environment");
+  expect(() => assertNoDeployment({ WRANGLER_COMMAND: "dev" })).not.toThrow();
+  expect(() => assertNoDeployment({})).not.toThrow();
 });
 
 test("no two environments share what tenants have left", () => {

@@ -75,6 +75,13 @@ test("while others are here, a tenant has 100 ms, and then a tenth of the time",
   expect(elapsed).toBeLessThan(4_500);
 });
 
+test("what a tenant used while it was alone is not held against it when others come", async () => {
+  const turns = new Turns();
+  await took(turns.run("a", work(3_000), STAYS));
+  turns.arrive("b");
+  expect(await took(turns.run("a", work(1), STAYS))).toBeLessThan(30);
+});
+
 test("many requests of one tenant have no more than one", async () => {
   const turns = new Turns();
   turns.arrive("b");
