@@ -120,7 +120,7 @@ function refuse([fault]: readonly Fault[]): void {
     (text, step) => (typeof step === "number" ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`),
     "",
   );
-  throw invalid(`Invalid '${param || "limits"}': ${fault.message}.`, "invalid_value", param || "limits");
+  throw invalid(`Invalid '${param || "limits"}': ${fault.message}.`, "invalid_exits", param || "limits");
 }
 
 function invalid(message: string, code: string, param: string | null): ApiError {

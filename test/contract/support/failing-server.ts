@@ -11,7 +11,7 @@ import type { TextEvent } from "../../../src/conversation.ts";
 import { ApiError, type ErrorDetails } from "../../../src/errors.ts";
 import { OriginError } from "../../../src/origin/origin-error.ts";
 import { Turns } from "../../../src/turns.ts";
-import { END, ENV, finish, piece, TENANTS, token } from "../../unit/api-flow.ts";
+import { CONTEXT, END, ENV, finish, piece, TENANTS, token } from "../../unit/api-flow.ts";
 
 /** Seconds that a busy model asks clients to wait: longer than any first delay of their own (at most 0.5 s). */
 export const RETRY_AFTER_SECONDS = 1;
@@ -70,7 +70,7 @@ export async function startFailingServer(): Promise<FailingServer> {
       };
     },
   });
-  const listening = serve({ fetch: (request) => app.fetch(request, ENV), hostname: "127.0.0.1", port: 0 });
+  const listening = serve({ fetch: (request) => app.fetch(request, ENV, CONTEXT), hostname: "127.0.0.1", port: 0 });
   await once(listening, "listening");
   const { port } = listening.address() as AddressInfo;
   return {
