@@ -1,9 +1,7 @@
 /** The operator's page in a real Chromium: what an operator sees and does. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DEMO_KEY, startServer, type RunningServer } from "../contract/support/server.ts";
+import { ADMIN_TOKEN as TOKEN, DEMO_KEY, startServer, type RunningServer } from "../contract/support/server.ts";
 import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPage } from "./support/pages.ts";
-
-const TOKEN = "local-development-only";
 
 let server: RunningServer;
 let pages: Pages;

@@ -1,7 +1,7 @@
 /** The playground in a real Chromium, over the whole of Sortie: what a visitor sees, and what goes wrong in front of them. */
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startServer, type RunningServer } from "../contract/support/server.ts";
+import { ADMIN_TOKEN, startServer, type RunningServer } from "../contract/support/server.ts";
 import { originOf } from "./support/processes.ts";
 import { accessibilityFaults, noBrowser, startPages, type Pages, type WatchedPage } from "./support/pages.ts";
 import { ESCALATED_PROMPT } from "../../scripts/trace/tree.ts";
@@ -120,7 +120,7 @@ test.skipIf(noBrowser)("Escape stops an answer, and what was written stays", asy
 
 test.skipIf(noBrowser)("a spent budget is told with its state and its reset", async () => {
   const secret = "spent";
-  const headers = { authorization: "Bearer local-development-only", "content-type": "application/json" };
+  const headers = { authorization: `Bearer ${ADMIN_TOKEN}`, "content-type": "application/json" };
   const digest = createHash("sha256").update(secret).digest("hex");
   const limits = { exits: null, budget_share: null, requests_per_minute: null };
   const key = { label: "web", secret_sha256: digest, expires_at: null, limits };
