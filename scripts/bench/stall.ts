@@ -13,6 +13,7 @@ import { isError } from "./gateway/peer.ts";
 import { startWorkers } from "./gateway/workers.ts";
 import { runBench } from "./options.ts";
 import { digits, table } from "./report.ts";
+import { difference, median } from "./rounds.ts";
 import { startAttackProcess, type Statuses } from "./stall/attack-process.ts";
 import { bombs } from "./stall/bombs.ts";
 import { makeCheckpoint } from "./stall/long-checkpoint.ts";
@@ -23,7 +24,7 @@ const HELP = `Usage: [CHECKPOINT=DIR] npm run bench:stall [-- options]
 
 The built Worker in workerd, with a checkpoint of a long context and many control tokens, in front of an origin that
 answers at once. One tenant sends a bomb as fast as 8 connections can, another asks something small 50 times a second:
-milliseconds to its first byte, quiet and under each bomb. Ends with one line of JSON.
+the 99th percentile of the milliseconds to its first byte, quiet and under each bomb, as medians over the rounds. Ends with one line of JSON.
 `;
 
 const TENANTS = "scripts/bench/stall/tenants.toml";
@@ -68,6 +69,7 @@ async function run(options: StallOptions): Promise<void> {
       bomb,
       quiet: [] as number[],
       under: [] as number[],
+      worst: 0,
       statuses: {} as Record<string, number>,
     }));
     await firstBytes(small, EVERY_MS, 2_000); // unmeasured: the first requests of an isolate are slow
@@ -75,26 +77,27 @@ async function run(options: StallOptions): Promise<void> {
       process.stderr.write(
         `round ${round} of ${options.rounds}, about ${Math.ceil((chosen.length * (2 * options.milliseconds + 2 * SETTLE_MS)) / 60_000)} min\n`,
       );
-      for (const { bomb, quiet, under, statuses } of measured) {
-        quiet.push(...(await firstBytes(small, EVERY_MS, options.milliseconds)));
+      for (const one of measured) {
+        const { bomb, quiet, under, statuses } = one;
+        quiet.push(p99(await firstBytes(small, EVERY_MS, options.milliseconds)));
         const headers = { ...JSON_TYPE, authorization: `Bearer ${ATTACKER}` };
         attack.start({ url: workers.sortie + bomb.path, headers, body: bomb.body, concurrency: CONNECTIONS });
         await pause(SETTLE_MS);
-        under.push(...(await firstBytes(small, EVERY_MS, options.milliseconds)));
+        const took = await firstBytes(small, EVERY_MS, options.milliseconds);
+        under.push(p99(took));
+        one.worst = Math.max(one.worst, ...took);
         add(statuses, await attack.stop());
         await pause(SETTLE_MS);
       }
     }
-    const rows = measured.map(({ bomb, quiet, under, statuses }) => {
-      return {
-        bomb: bomb.name,
-        quiet_p99_ms: p99(quiet),
-        p99_ms: p99(under),
-        rise_ms: p99(under) - p99(quiet),
-        worst_ms: Math.max(...under),
-        statuses,
-      };
-    });
+    const rows = measured.map(({ bomb, quiet, under, worst, statuses }) => ({
+      bomb: bomb.name,
+      quiet_p99_ms: median(quiet),
+      p99_ms: median(under),
+      rise_ms: difference(under, quiet),
+      worst_ms: worst,
+      statuses,
+    }));
     report(rows);
     console.log(JSON.stringify({ bench: "stall", ...options, checkpoint: CHECKPOINT, rows }));
     await workers.stop();

@@ -10,7 +10,7 @@ export interface StallOptions {
   readonly only: string | null;
 }
 
-const FULL = { rounds: 3, milliseconds: 4_000 };
+const FULL = { rounds: 5, milliseconds: 2_000 };
 const QUICK = { rounds: 1, milliseconds: 600 };
 
 const OPTIONS_HELP = `  --rounds N         rounds; every bomb is sent once a round (default ${FULL.rounds})
